@@ -1,0 +1,1 @@
+"""Small JAX helpers for the road from MLE to EM to VAE, one idea a module."""

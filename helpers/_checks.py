@@ -1,0 +1,128 @@
+"""What a valid argument is.
+
+Each function returns its argument as an array, or raises a ValueError that names
+the argument, says what came and what was wanted. Shapes are checked always; values
+only where there are any, so that `jit`, `vmap` and `grad` see no difference.
+"""
+
+import operator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def as_array(name, value, *shapes, **sizes):
+    """Return `value` as a finite floating array of one of the named shapes.
+
+    `as_array("x", x, "n d", d=2)` wants two axes, the second of length 2.
+    """
+    try:
+        array = jnp.asarray(value)
+        if not jnp.issubdtype(array.dtype, jnp.floating):
+            array = jnp.asarray(value, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name}: got {type(value).__name__} {value!r:.60}, wanted real numbers"
+        ) from error
+    if not any(_fits(array.shape, shape.split(), sizes) for shape in shapes):
+        wanted = " or ".join(f"({', '.join(shape.split())})" for shape in shapes)
+        known = ", ".join(f"{axis} = {size}" for axis, size in sizes.items())
+        raise ValueError(
+            f"{name}: got shape {array.shape}, wanted {wanted}"
+            + (f" with {known}" if known else "")
+            + _hint(array.shape, shapes, sizes)
+        )
+    if 0 in array.shape:
+        raise ValueError(f"{name}: got shape {array.shape}, wanted at least one entry")
+    _every(name, array, np.isfinite, "finite numbers")
+    return array
+
+
+def positive(name, value, *shapes, **sizes):
+    """Return `value` as an array whose entries are all above zero."""
+    array = as_array(name, value, *shapes, **sizes)
+    _every(name, array, lambda entries: entries > 0, "entries above 0")
+    return array
+
+
+def simplex(name, value, shape, **sizes):
+    """Return `value` as an array of probabilities that sum to one."""
+    array = as_array(name, value, shape, **sizes)
+    _every(name, array, lambda entries: entries >= 0, "entries of at least 0")
+    if not isinstance(array, jax.core.Tracer):
+        total = float(np.asarray(array, dtype=float).sum())
+        # n summands, each rounded once: the honest size of the rounding error
+        if abs(total - 1.0) > 4 * array.size * float(jnp.finfo(array.dtype).eps):
+            raise ValueError(f"{name}: got a sum of {total:.10g}, wanted a sum of 1")
+    return array
+
+
+def covariance(name, value, *shapes, **sizes):
+    """Return `value` as positive variances, or symmetric positive definite matrices."""
+    array = as_array(name, value, *shapes, **sizes)
+    if array.ndim < 3:
+        return positive(name, array, *shapes, **sizes)
+    if not isinstance(array, jax.core.Tracer):
+        for index, matrix in enumerate(np.asarray(array, dtype=float)):
+            if not np.allclose(matrix, matrix.T, rtol=1e-5, atol=0.0):
+                raise ValueError(f"{name}: matrix {index} is not symmetric")
+            smallest = np.linalg.eigvalsh(matrix)[0]
+            if smallest <= 0:
+                raise ValueError(
+                    f"{name}: matrix {index} has the eigenvalue {smallest:.4g}, "
+                    "wanted all above 0 (positive definite)"
+                )
+    return array
+
+
+def count(name, value, *, low=1, high=None):
+    """Return `value` as an int between `low` and `high`, both allowed."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise ValueError(f"{name}: got {value!r}, wanted a whole number") from None
+    if number < low or (high is not None and number > high):
+        wanted = f"at least {low}" if high is None else f"{low} to {high}"
+        raise ValueError(f"{name}: got {number}, wanted {wanted}")
+    return number
+
+
+def key(value):
+    """Return `value` if it is one typed key, as `jax.random.key(0)` makes it."""
+    dtype = getattr(value, "dtype", None)
+    is_key = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+    if not is_key or value.shape:
+        raise ValueError(
+            f"key: got {type(value).__name__}, wanted one key from jax.random.key(seed)"
+        )
+    return value
+
+
+def _fits(shape, axes, sizes):
+    return len(shape) == len(axes) and all(
+        sizes.get(axis, length) == length
+        for axis, length in zip(axes, shape, strict=True)
+    )
+
+
+def _hint(shape, shapes, sizes):
+    if shapes == ("n d",) and len(shape) == 1:
+        column = sizes.get("d", 1) == 1
+        return ": each row is one point, so use " + (
+            "x[:, None]" if column else "x[None, :]"
+        )
+    return ""
+
+
+def _every(name, array, condition, wanted):
+    if isinstance(array, jax.core.Tracer):
+        return
+    bad = np.argwhere(~condition(np.asarray(array)))
+    if len(bad):
+        where = tuple(map(int, bad[0]))
+        place = f" at index {where}" if where else ""
+        raise ValueError(
+            f"{name}: got {np.asarray(array)[where]}{place} "
+            f"({len(bad)} of {array.size} entries), wanted {wanted}"
+        )

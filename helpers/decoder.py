@@ -1,0 +1,313 @@
+"""Case 3: a decoder network bends z into x, and z can no longer be summed out.
+
+z ~ N(0, I) and x given z ~ N(decode(z), sigma_x^2 I) (S10, S25). While z has one
+dimension the integral over it is still cheap, so here the truth is known: by
+quadrature, to rounding. With more dimensions only sampling is left.
+"""
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import logsumexp
+from jaxtyping import Array, Float, Key
+
+from helpers import _checks, gaussian
+from helpers.gaussian import Gaussian
+
+__all__ = [
+    "Decoder",
+    "bent_line",
+    "decode",
+    "init",
+    "log_joint",
+    "log_marginal_importance",
+    "log_marginal_quadrature",
+    "posterior_on_grid",
+    "sample",
+]
+
+# The quadrature's range: the prior has 2e-23 of its mass beyond it.
+Z_MAX = 10.0
+
+
+class Decoder(NamedTuple):
+    """A multilayer perceptron's parameters: one `inputs outputs` matrix a layer."""
+
+    weights: tuple[Float[Array, "inputs outputs"], ...]
+    biases: tuple[Float[Array, " outputs"], ...]
+
+
+def init(key: Key[Array, ""], sizes: Sequence[int]) -> Decoder:
+    """Draw a decoder: weights N(0, 1 / inputs), biases 0.
+
+    Args:
+        key: a typed key.
+        sizes: units of each layer, from z to x: (1, 16, 2) has one hidden layer,
+            (1, 2) is linear.
+
+    Returns:
+        Decoder with `len(sizes) - 1` layers.
+
+    Raises:
+        ValueError: fewer than two sizes, a size below 1, or `key` is no key.
+
+    Source: LeCun et al. 1998, "Efficient BackProp", section 4.6.
+    """
+    sizes = [_checks.count("sizes", size) for size in sizes]
+    if len(sizes) < 2:
+        raise ValueError(f"sizes: got {sizes}, wanted at least z's and x's dimension")
+    keys = jax.random.split(_checks.key(key), len(sizes) - 1)
+    pairs = list(itertools.pairwise(sizes))
+    weights = tuple(
+        jax.random.normal(key, pair) / jnp.sqrt(pair[0])
+        for key, pair in zip(keys, pairs, strict=True)
+    )
+    return Decoder(weights, tuple(jnp.zeros(outputs) for _, outputs in pairs))
+
+
+def bent_line() -> Decoder:
+    """The 1-3-2 decoder of the notebooks, its weights written out: a horseshoe.
+
+    x_1 = 3 tanh(1.5 z + 1.5) - 3 tanh(1.5 z - 1.5) - 3
+    x_2 = 3 tanh(0.9 z)
+
+    Its two arms are about 6 apart, so a point between them has a posterior with two
+    modes: no Gaussian q can be exact there.
+    """
+    return Decoder(
+        weights=(
+            jnp.array([[1.5, 1.5, 0.9]]),
+            jnp.array([[3.0, 0.0], [-3.0, 0.0], [0.0, 3.0]]),
+        ),
+        biases=(jnp.array([1.5, -1.5, 0.0]), jnp.array([-3.0, 0.0])),
+    )
+
+
+def decode(params: Decoder, z: Float[Array, "s m"]) -> Float[Array, "s d"]:
+    """The network's output for each z: tanh layers, then a linear one (S10).
+
+    Args:
+        params: the decoder.
+        z: latents `s m`, one a row.
+
+    Returns:
+        `s d`, the centres of p(x given z).
+
+    Raises:
+        ValueError: a shape does not fit or a number is not finite.
+
+    Source: deck, "Difficulties of MLE (3)".
+    """
+    weights, biases = _checked(params)
+    hidden = _checks.as_array("z", z, "s m", m=weights[0].shape[0])
+    for matrix, bias in zip(weights[:-1], biases[:-1], strict=True):
+        hidden = jnp.tanh(hidden @ matrix + bias[None, :])
+    return hidden @ weights[-1] + biases[-1][None, :]
+
+
+def log_joint(
+    params: Decoder,
+    x: Float[Array, "n d"],
+    z: Float[Array, "s m"],
+    *,
+    sigma_x: float = 1.0,
+) -> Float[Array, "n s"]:
+    """Log joint of every point with every latent (S10, S25).
+
+    log p(x, z) = log N(z; 0, I) + log N(x; decode(z), sigma_x^2 I)
+
+    Args:
+        params: the decoder.
+        x: points `n d`.
+        z: latents `s m`.
+        sigma_x: the known standard deviation of x given z.
+
+    Returns:
+        `n s` values, in nats: the same layout as a mixture's log joint.
+
+    Raises:
+        ValueError: a shape does not fit, a number is not finite, `sigma_x` is not
+            above 0.
+
+    Source: deck, "Difficulties of MLE (3)"; Kingma and Welling 2014.
+    """
+    centres = decode(params, z)
+    x = _checks.as_array("x", x, "n d", d=centres.shape[1])
+    variance = _checks.positive("sigma_x", sigma_x, "") ** 2
+    given_z = jax.vmap(
+        lambda centre: gaussian.log_prob(Gaussian(centre, variance), x), out_axes=1
+    )(centres)
+    return given_z + gaussian.log_prob(_prior(params), z)[None, :]
+
+
+def log_marginal_quadrature(
+    params: Decoder,
+    x: Float[Array, "n d"],
+    *,
+    sigma_x: float = 1.0,
+    num_nodes: int = 2001,
+) -> Float[Array, " n"]:
+    """Exact log p(x) for a one-dimensional z (S11, S12).
+
+    log p(x) = log integral p(x, z) dz, by the trapezoidal rule on [-10, 10]
+
+    The integrand is smooth and vanishes at both ends, so the rule's error falls
+    exponentially in the number of nodes (Trefethen and Weideman 2014). It is checked
+    here against the same rule with every other node.
+
+    Args:
+        params: a decoder of a one-dimensional z.
+        x: points `n d`.
+        sigma_x: the known standard deviation of x given z.
+        num_nodes: nodes of the rule, odd.
+
+    Returns:
+        `n` values, in nats.
+
+    Raises:
+        ValueError: as `log_joint`; or z has more dimensions than one; or the nodes
+            are too few for this `sigma_x`, so that the two rules disagree.
+
+    Source: deck, "Difficulties of MLE (3)", first line of the integral.
+    """
+    _one_dimensional(params)
+    num_nodes = _checks.count("num_nodes", num_nodes, low=3)
+    if num_nodes % 2 == 0:
+        raise ValueError(f"num_nodes: got {num_nodes}, wanted an odd number")
+    z = jnp.linspace(-Z_MAX, Z_MAX, num_nodes)
+    heights = log_joint(params, x, z[:, None], sigma_x=sigma_x)
+    spacing = 2 * Z_MAX / (num_nodes - 1)
+    fine = logsumexp(heights, axis=1) + jnp.log(spacing)
+    if not isinstance(fine, jax.core.Tracer):
+        coarse = logsumexp(heights[:, ::2], axis=1) + jnp.log(2 * spacing)
+        error = np.max(np.abs(fine - coarse) / (1 + np.abs(fine)))
+        if error > jnp.sqrt(jnp.finfo(fine.dtype).eps):
+            raise ValueError(
+                f"num_nodes: got {num_nodes}, too few for sigma_x = {sigma_x}: half "
+                f"as many change log p(x) by {error:.1e} of itself; give more"
+            )
+    return fine
+
+
+def log_marginal_importance(
+    key: Key[Array, ""],
+    params: Decoder,
+    x: Float[Array, "n d"],
+    *,
+    num_samples: int,
+    proposal: Gaussian | None = None,
+    sigma_x: float = 1.0,
+) -> Float[Array, " n"]:
+    """Importance sampling estimate of log p(x), for a z of any dimension (S11).
+
+    log p(x) ~ log 1/S sum_s p(x, z_s) / q(z_s),   z_s ~ q
+
+    Without a proposal q is the prior, which is plain Monte Carlo. The average inside
+    the logarithm is unbiased; its logarithm is too low on average (S13).
+
+    Args:
+        key: a typed key; all points share the draws.
+        params: the decoder.
+        x: points `n d`.
+        num_samples: S, at least 1.
+        proposal: the Gaussian q(z); the prior N(0, I) if None.
+        sigma_x: the known standard deviation of x given z.
+
+    Returns:
+        `n` estimates, in nats.
+
+    Raises:
+        ValueError: as `log_joint`; or `num_samples` is below 1, or `key` is no key.
+
+    Source: deck, "Difficulties of MLE (3)"; Burda et al. 2016.
+    """
+    q = _prior(params) if proposal is None else proposal
+    z = gaussian.sample(key, q, num_samples)
+    log_q = gaussian.log_prob(q, z)
+    log_weights = log_joint(params, x, z, sigma_x=sigma_x) - log_q[None, :]
+    return logsumexp(log_weights, axis=1) - jnp.log(num_samples)
+
+
+def posterior_on_grid(
+    params: Decoder,
+    x: Float[Array, "n d"],
+    z: Float[Array, "s 1"],
+    *,
+    sigma_x: float = 1.0,
+) -> Float[Array, "n s"]:
+    """Exact posterior density of a one-dimensional z at chosen values (S16).
+
+    p(z given x) = p(x, z) / p(x), with p(x) by quadrature
+
+    Args:
+        params: a decoder of a one-dimensional z.
+        x: points `n d`.
+        z: where to evaluate, `s 1`; any values, in any order.
+        sigma_x: the known standard deviation of x given z.
+
+    Returns:
+        `n s` densities, per unit of z.
+
+    Raises:
+        ValueError: as `log_marginal_quadrature`.
+
+    Source: deck, "Evidence Lower Bound".
+    """
+    log_marginal = log_marginal_quadrature(params, x, sigma_x=sigma_x)
+    return jnp.exp(log_joint(params, x, z, sigma_x=sigma_x) - log_marginal[:, None])
+
+
+def sample(
+    key: Key[Array, ""], params: Decoder, num_samples: int, *, sigma_x: float = 1.0
+) -> tuple[Float[Array, "n d"], Float[Array, "n m"]]:
+    """Ancestral samples: z from the prior, then x around decode(z) (S10, S25).
+
+    Args:
+        key: a typed key.
+        params: the decoder.
+        num_samples: how many, at least 1.
+        sigma_x: the known standard deviation of x given z.
+
+    Returns:
+        points `n d`, and the latent `n m` that each came from.
+
+    Raises:
+        ValueError: as `log_joint`; or `num_samples` is below 1, or `key` is no key.
+
+    Source: deck, "Difficulties of MLE (3)".
+    """
+    z_key, x_key = jax.random.split(_checks.key(key))
+    z = gaussian.sample(z_key, _prior(params), num_samples)
+    centres = decode(params, z)
+    sigma_x = _checks.positive("sigma_x", sigma_x, "")
+    return centres + sigma_x * jax.random.normal(x_key, centres.shape), z
+
+
+def _prior(params):
+    return Gaussian(jnp.zeros(params.weights[0].shape[0]), jnp.ones(()))
+
+
+def _one_dimensional(params):
+    if params.weights[0].shape[0] != 1:
+        raise ValueError(
+            f"params: got a decoder of a {params.weights[0].shape[0]}-dimensional z, "
+            "wanted one dimension; use log_marginal_importance"
+        )
+
+
+def _checked(params):
+    """Weights and biases as arrays whose sizes chain from z to x."""
+    weights, biases, inputs = [], [], params.weights[0].shape[0]
+    for layer, (matrix, bias) in enumerate(
+        zip(params.weights, params.biases, strict=True)
+    ):
+        name = f"params.weights[{layer}]"
+        weights.append(_checks.as_array(name, matrix, "inputs outputs", inputs=inputs))
+        inputs = weights[-1].shape[1]
+        name = f"params.biases[{layer}]"
+        biases.append(_checks.as_array(name, bias, "outputs", outputs=inputs))
+    return weights, biases

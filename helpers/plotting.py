@@ -1,0 +1,205 @@
+"""Figures in one style: each function takes an `Axes` and returns its artists."""
+
+import html
+import io
+from base64 import b64encode
+from collections.abc import Callable, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from IPython.display import HTML, display
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Ellipse
+
+from helpers.gaussian import Gaussian
+from helpers.mixture import Mixture
+
+__all__ = [
+    "COLORS",
+    "contours",
+    "ellipses",
+    "image_grid",
+    "show",
+    "use_course_style",
+]
+
+# Okabe and Ito 2008: told apart with every common form of colour blindness. Their
+# yellow is left out, since a thin yellow line is hard to see on white.
+COLORS = {
+    "blue": "#0072B2",
+    "orange": "#D55E00",
+    "green": "#009E73",
+    "purple": "#CC79A7",
+    "sky": "#56B4E9",
+    "amber": "#E69F00",
+    "black": "#000000",
+}
+
+
+def use_course_style() -> None:
+    """Set the course's colours, sizes and layout for all later figures."""
+    plt.rcParams.update(
+        {
+            "axes.prop_cycle": plt.cycler(color=list(COLORS.values())),
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.titlesize": 11,
+            "axes.titlelocation": "left",
+            "axes.labelsize": 10,
+            "figure.constrained_layout.use": True,
+            "figure.dpi": 96,
+            "savefig.dpi": 144,
+            "figure.facecolor": "white",
+            "font.size": 10,
+            "image.cmap": "cividis",
+            "legend.frameon": False,
+            "lines.linewidth": 2,
+        }
+    )
+
+
+def show(figure: Figure, *, alt: str) -> None:
+    """Display a figure with its alternative text, and close it.
+
+    The words go into the picture's metadata, as nbconvert reads them, and into a line
+    to unfold beneath, since JupyterLab gives a stored picture no alternative text.
+
+    Args:
+        figure: a Matplotlib figure.
+        alt: what it shows, in words.
+
+    Raises:
+        ValueError: `alt` is blank.
+    """
+    if not alt.strip():
+        raise ValueError("alt: got nothing, wanted what the figure shows in words")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    plt.close(figure)
+    width = round(figure.bbox.width)
+    display(
+        {"image/png": b64encode(buffer.getvalue()).decode(), "text/plain": alt},
+        metadata={"image/png": {"alt": alt, "width": width}},
+        raw=True,
+    )
+    display(
+        HTML(
+            '<details><summary style="font-size: 0.85em">This figure in words'
+            f"</summary>{html.escape(alt)}</details>"
+        )
+    )
+
+
+def ellipses(
+    axes: Axes,
+    params: Gaussian | Mixture,
+    *,
+    num_sigmas: Sequence[float] = (1.0, 2.0),
+    colors: Sequence[str] = tuple(COLORS.values()),
+    **style,
+) -> list[Ellipse]:
+    """Draw each 2-D component as the ellipses at some standard deviations.
+
+    Args:
+        axes: where to draw.
+        params: a Gaussian or a Mixture in two dimensions.
+        num_sigmas: the ellipses' sizes, in standard deviations.
+        colors: one a component, taken in turn.
+        **style: passed to each `Ellipse`, `animated=True` among others.
+
+    Returns:
+        The ellipses, component by component.
+
+    Raises:
+        ValueError: the means are not in two dimensions.
+    """
+    patches = []
+    for index, (mean, covariance) in enumerate(_components(params)):
+        lengths, directions = np.linalg.eigh(covariance)
+        angle = np.degrees(np.arctan2(*directions[::-1, 1]))
+        for num_sigma in num_sigmas:
+            width, height = 2 * num_sigma * np.sqrt(lengths[::-1])
+            look = {"fill": False, "edgecolor": colors[index % len(colors)], "lw": 1.5}
+            patch = Ellipse(mean, width, height, angle=angle, **(look | style))
+            patches.append(axes.add_patch(patch))
+    return patches
+
+
+def contours(
+    axes: Axes,
+    function: Callable[[Float[np.ndarray, "m 2"]], Float[np.ndarray, " m"]],
+    *,
+    num: int = 100,
+    filled: bool = False,
+    **style,
+):
+    """Draw the level lines of a function of two variables over the axes' limits.
+
+    Args:
+        axes: where to draw; set its limits first.
+        function: takes points `m 2`, gives their `m` values.
+        num: grid points along each axis.
+        filled: fill between the levels.
+        **style: passed to Matplotlib, `levels` among others.
+
+    Returns:
+        Matplotlib's contour set.
+
+    Raises:
+        ValueError: the function's values are not `m`.
+    """
+    across = np.linspace(*axes.get_xlim(), num)
+    up = np.linspace(*axes.get_ylim(), num)
+    points = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)
+    values = np.asarray(function(points))
+    if values.shape != (num * num,):
+        raise ValueError(
+            f"function: gave shape {values.shape} for {num * num} points, wanted one "
+            "value a point"
+        )
+    draw = axes.contourf if filled else axes.contour
+    return draw(across, up, values.reshape(num, num), **style)
+
+
+def image_grid(
+    axes: Axes, images: Float[np.ndarray, "rows columns height width"], **style
+):
+    """Draw images edge to edge in one grid, with a thin gap between them.
+
+    Args:
+        axes: where to draw; its ticks are taken away.
+        images: `rows columns height width`, grey values.
+        **style: passed to `imshow`.
+
+    Returns:
+        Matplotlib's image.
+
+    Raises:
+        ValueError: `images` has not four axes.
+    """
+    images = np.asarray(images)
+    if images.ndim != 4:
+        raise ValueError(
+            f"images: got shape {images.shape}, wanted (rows, columns, height, width)"
+        )
+    framed = np.pad(images, ((0, 0), (0, 0), (1, 0), (1, 0)), constant_values=np.nan)
+    rows, columns, height, width = framed.shape
+    mosaic = framed.swapaxes(1, 2).reshape(rows * height, columns * width)
+    axes.set(xticks=[], yticks=[])
+    return axes.imshow(mosaic[1:, 1:], **({"cmap": "gray_r"} | style))
+
+
+def _components(params):
+    """Mean `2` and covariance `2 2` of each component, as NumPy arrays."""
+    if isinstance(params, Gaussian):
+        means, spreads = np.asarray(params.mean)[None], [np.asarray(params.variance)]
+    else:
+        means, spreads = np.asarray(params.means), np.asarray(params.covariances)
+    if means.shape[1] != 2:
+        raise ValueError(
+            f"params: got means of shape {means.shape}, wanted two dimensions"
+        )
+    for mean, spread in zip(means, spreads, strict=True):
+        yield mean, spread if spread.ndim == 2 else spread * np.eye(2)
