@@ -1,0 +1,207 @@
+"""Figures, by where their lines lie and what is handed to the page."""
+
+import html
+import io
+from base64 import b64decode
+
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from PIL import Image
+
+from helpers import plotting
+from helpers.gaussian import Gaussian
+from helpers.mixture import Mixture
+
+MATRICES = jnp.array([[[2.0, 0.8], [0.8, 0.5]], [[1.0, 0.0], [0.0, 3.0]]])
+MEANS = jnp.array([[1.0, -1.0], [0.0, 2.0]])
+COMPONENTS = {
+    "scalar": (Gaussian(MEANS[0], jnp.array(0.5)), [0.5 * np.eye(2)]),
+    "diagonal": (Gaussian(MEANS[0], jnp.array([0.5, 2.0])), [np.diag([0.5, 2.0])]),
+    "spherical": (
+        Mixture(jnp.array([0.5, 0.5]), MEANS, jnp.array([0.5, 2.0])),
+        [0.5 * np.eye(2), 2 * np.eye(2)],
+    ),
+    "full": (Mixture(jnp.array([0.5, 0.5]), MEANS, MATRICES), np.asarray(MATRICES)),
+}
+
+
+@pytest.fixture
+def axes():
+    """Axes of a new figure, closed afterwards."""
+    figure, axes = plt.subplots()
+    yield axes
+    plt.close(figure)
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What was displayed, as (data, metadata), oldest first."""
+    shown = []
+
+    def display(data, *, metadata=None, raw=False):
+        shown.append((data if raw else {"text/html": data.data}, metadata))
+
+    monkeypatch.setattr(plotting, "display", display)
+    return shown
+
+
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_ellipses_lie_at_their_mahalanobis_distance(axes, name):
+    params, matrices = COMPONENTS[name]
+    num_sigmas = (1.0, 2.5)
+    patches = plotting.ellipses(axes, params, num_sigmas=num_sigmas)
+    means = np.atleast_2d(params[0] if isinstance(params, Gaussian) else params.means)
+    expected = [
+        (mean, matrix, distance)
+        for mean, matrix in zip(means, matrices, strict=True)
+        for distance in num_sigmas
+    ]
+    for patch, (mean, matrix, distance) in zip(patches, expected, strict=True):
+        corners = patch.get_patch_transform().transform(
+            [[np.cos(t), np.sin(t)] for t in np.linspace(0, 2 * np.pi, 17)]
+        )
+        gaps = corners - mean
+        squares = np.einsum("ni,ij,nj->n", gaps, np.linalg.inv(matrix), gaps)
+        np.testing.assert_allclose(np.sqrt(squares), distance, rtol=1e-10)
+
+
+def test_ellipses_take_colours_in_turn_and_styles(axes):
+    params, _ = COMPONENTS["full"]
+    patches = plotting.ellipses(
+        axes, params, num_sigmas=[1.0], colors=["red", "blue"], lw=3, animated=True
+    )
+    colors = [patch.get_edgecolor()[:3] for patch in patches]
+    assert colors == [to_rgb("red"), to_rgb("blue")]
+    assert all(patch.get_linewidth() == 3 for patch in patches)
+    assert all(patch.get_animated() and patch.axes is axes for patch in patches)
+
+
+@pytest.mark.parametrize("dimension", [1, 3])
+def test_ellipses_outside_the_plane_are_refused(refused, axes, dimension):
+    params = Gaussian(jnp.zeros(dimension), jnp.array(1.0))
+    with refused("params", f"(1, {dimension})", "two dimensions"):
+        plotting.ellipses(axes, params)
+
+
+@pytest.mark.parametrize("filled", [False, True])
+def test_contours_lie_where_the_function_has_its_levels(axes, filled):
+    axes.set(xlim=(-2, 3), ylim=(-1, 4))
+    levels = [0.5, 1.0, 2.0]
+    drawn = plotting.contours(
+        axes,
+        lambda points: 2 * points[:, 0] - points[:, 1],
+        num=20,
+        filled=filled,
+        levels=levels,
+    )
+    assert drawn.levels.tolist() == levels
+    assert drawn.filled == filled
+    if not filled:
+        for level, path in zip(levels, drawn.get_paths(), strict=True):
+            across, up = path.vertices.T
+            np.testing.assert_allclose(2 * across - up, level, atol=1e-12)
+
+
+def test_contours_cover_the_limits_corner_to_corner(axes):
+    axes.set(xlim=(-2, 3), ylim=(-1, 4))
+    seen = []
+
+    def function(points):
+        seen.append(points)
+        return points.sum(axis=1)
+
+    plotting.contours(axes, function, num=7)
+    (points,) = seen
+    assert points.shape == (49, 2)
+    assert points.min(axis=0).tolist() == [-2, -1]
+    assert points.max(axis=0).tolist() == [3, 4]
+
+
+@pytest.mark.parametrize("shape", [(25, 1), (5, 5), (3,), ()])
+def test_values_that_are_not_one_a_point_are_refused(refused, axes, shape):
+    with refused("function", f"shape {shape}", "one value a point"):
+        plotting.contours(axes, lambda points: np.zeros(shape), num=5)
+
+
+def test_images_stand_in_their_rows_and_columns_with_gaps(axes):
+    images = np.random.default_rng(0).uniform(size=(2, 3, 4, 5))
+    mosaic = plotting.image_grid(axes, images).get_array()
+    assert mosaic.shape == (2 * 5 - 1, 3 * 6 - 1)
+    for row, column in np.ndindex(2, 3):
+        cell = mosaic[5 * row : 5 * row + 4, 6 * column : 6 * column + 5]
+        np.testing.assert_array_equal(cell, images[row, column])
+    assert np.ma.count(mosaic) == images.size
+
+
+def test_images_take_styles_and_no_ticks(axes):
+    image = plotting.image_grid(axes, np.zeros((1, 1, 2, 2)), cmap="viridis", vmax=3)
+    assert image.get_cmap().name == "viridis"
+    assert image.get_clim()[1] == 3
+    assert axes.get_xticks().size == axes.get_yticks().size == 0
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (10, 8, 8)])
+def test_images_without_four_axes_are_refused(refused, axes, shape):
+    with refused("images", f"shape {shape}", "(rows, columns, height, width)"):
+        plotting.image_grid(axes, np.zeros(shape))
+
+
+def test_show_gives_the_picture_its_words_and_size(axes, shown):
+    axes.figure.set_size_inches(4, 2)
+    width = axes.figure.bbox.width
+    plotting.show(axes.figure, alt="A line that rises.")
+    data, metadata = shown[0]
+    picture = Image.open(io.BytesIO(b64decode(data["image/png"])))
+    assert picture.format == "PNG"
+    assert picture.width == pytest.approx(2 * picture.height, abs=1)
+    assert data["text/plain"] == "A line that rises."
+    assert metadata["image/png"] == {"alt": "A line that rises.", "width": width}
+
+
+def test_show_writes_the_words_beneath_as_text(axes, shown):
+    alt = "Where p < q & <b>r</b>."
+    plotting.show(axes.figure, alt=alt)
+    words = shown[1][0]["text/html"]
+    assert words.startswith("<details>")
+    assert html.escape(alt) in words
+    assert "<b>" not in words
+
+
+def test_show_closes_the_figure(axes, shown):
+    plotting.show(axes.figure, alt="Nothing yet.")
+    assert not plt.fignum_exists(axes.figure.number)
+
+
+@pytest.mark.parametrize("alt", ["", "  \n"])
+def test_a_figure_without_words_is_refused(refused, axes, shown, alt):
+    with refused("alt", "nothing", "what the figure shows"):
+        plotting.show(axes.figure, alt=alt)
+    assert shown == []
+
+
+def test_course_style_holds_for_later_figures():
+    with plt.rc_context():
+        plotting.use_course_style()
+        figure, axes = plt.subplots()
+        lines = axes.plot(np.eye(2))
+        assert [line.get_color() for line in lines] == list(plotting.COLORS.values())[
+            :2
+        ]
+        assert not axes.spines["top"].get_visible()
+        plt.close(figure)
+
+
+def _luminance(color):
+    """Relative luminance as WCAG 2 defines it."""
+    parts = np.array(to_rgb(color))
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return linear @ [0.2126, 0.7152, 0.0722]
+
+
+@pytest.mark.parametrize("name", ["blue", "orange", "green", "black"])
+def test_first_colours_stand_out_from_white(name):
+    # WCAG 2, 1.4.11: graphics need a contrast of 3 to 1
+    assert 1.05 / (_luminance(plotting.COLORS[name]) + 0.05) >= 3
