@@ -22,6 +22,7 @@ __all__ = [
     "ellipses",
     "image_grid",
     "show",
+    "subplots",
     "use_course_style",
 ]
 
@@ -48,6 +49,8 @@ def use_course_style() -> None:
             "axes.titlesize": 11,
             "axes.titlelocation": "left",
             "axes.labelsize": 10,
+            "contour.linewidth": 1,
+            "contour.negative_linestyle": "solid",
             "figure.constrained_layout.use": True,
             "figure.dpi": 96,
             "savefig.dpi": 144,
@@ -60,8 +63,27 @@ def use_course_style() -> None:
     )
 
 
+def subplots(rows: int = 1, columns: int = 1, *, figsize, **options):
+    """Return a figure and its axes, as `plt.subplots` does, but displayed by nobody.
+
+    A notebook shows each open pyplot figure at the end of its cell. This one waits for
+    `show`, or for an `Explorer`.
+
+    Args:
+        rows: rows of axes.
+        columns: columns of axes.
+        figsize: width and height in inches.
+        **options: passed to `Figure.subplots`, `sharex` among others.
+
+    Returns:
+        The figure, and one `Axes` or an array of them.
+    """
+    figure = Figure(figsize=figsize)
+    return figure, figure.subplots(rows, columns, **options)
+
+
 def show(figure: Figure, *, alt: str) -> None:
-    """Display a figure with its alternative text, and close it.
+    """Display a figure with its alternative text.
 
     The words go into the picture's metadata, as nbconvert reads them, and into a line
     to unfold beneath, since JupyterLab gives a stored picture no alternative text.
@@ -77,7 +99,7 @@ def show(figure: Figure, *, alt: str) -> None:
         raise ValueError("alt: got nothing, wanted what the figure shows in words")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
-    plt.close(figure)
+    plt.close(figure)  # a pyplot figure would be shown a second time
     width = round(figure.bbox.width)
     display(
         {"image/png": b64encode(buffer.getvalue()).decode(), "text/plain": alt},
