@@ -1,0 +1,545 @@
+"""The explorer, by its pixels, its captions and the bytes it would send to the page."""
+
+import gc
+import io
+import tracemalloc
+import weakref
+from base64 import b64decode
+
+import ipywidgets as widgets
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from ipywidgets.widgets.widget import _instances as open_widgets
+from PIL import Image
+from traitlets import TraitError
+
+from helpers import explorer
+from helpers.explorer import Explorer, choice, slider, toggle
+
+X = np.linspace(0.05, 0.95, 200)
+START = {"height": 0.5, "peaks": 3, "top": 2.0, "curve": "sine", "dot": True}
+# All that moves, or the background as well: limits and a title stand in it.
+MOVING = {"height": 0.9, "peaks": 7, "dot": False}
+STILL = {"top": 10.0, "curve": "cosine"}
+
+
+@pytest.fixture
+def build():
+    """A function that builds explorers, all of which are closed afterwards."""
+
+    def build(figure, draw, controls, *, label="Test", alt="A picture.", play=None):
+        return Explorer(figure, draw, controls, label=label, alt=alt, play=play)
+
+    yield build
+    for each in Explorer.live.values():
+        each.close_parts()
+    Explorer.live.clear()
+
+
+@pytest.fixture
+def waves(build):
+    """A function that builds one with every kind of control, starting anywhere."""
+
+    def waves(size=(2.5, 2), play=None, label="Waves", **values):
+        start = START | values
+        figure, axes = plt.subplots(figsize=size)
+        axes.set_xlim(0, 1)
+        (line,) = axes.plot(X, X, animated=True)
+        (dot,) = axes.plot([0.5], [0], "o", animated=True)
+
+        def draw(height, peaks, top, curve, dot_shown):
+            function = {"sine": np.sin, "cosine": np.cos}[curve]
+            line.set_ydata(height * function(peaks * X))
+            dot.set(ydata=[height], visible=dot_shown)
+            axes.title.set_text(f"The {curve}")
+            if axes.get_ylim() != (-top, top):
+                axes.set_ylim(-top, top)
+            return f"{curve} with {peaks} peaks of {height:.3f} below {top:.3f}"
+
+        return build(
+            figure,
+            lambda dot, **values: draw(dot_shown=dot, **values),
+            {
+                "height": slider("Height (m)", 0.0, 1.0, start["height"]),
+                "peaks": slider("Peaks", 0, 10, start["peaks"]),
+                "top": slider("Top (m)", 1.0, 100.0, start["top"], log=True),
+                "curve": choice("Curve", ["sine", "cosine"], start["curve"]),
+                "dot": toggle("Dot", start["dot"]),
+            },
+            label=label,
+            play=play,
+        )
+
+    return waves
+
+
+@pytest.fixture
+def inverse(build):
+    """An explorer whose drawing fails at zero."""
+    figure, axes = plt.subplots(figsize=(2, 2))
+    (line,) = axes.plot([0, 1], [0, 1], animated=True)
+
+    def draw(a):
+        line.set_ydata([0, 1 / a])
+        return f"1 / a = {1 / a:.2f}"
+
+    return build(figure, draw, {"a": slider("a <m>", 0.0, 1.0, 0.5)})
+
+
+def move(shown, **values):
+    """Set controls one after another."""
+    for name, value in values.items():
+        shown.controls[name].value = value
+
+
+def pixels(picture):
+    return np.asarray(picture, dtype=int)
+
+
+def decoded(part):
+    """The picture that the page makes of one layer's bytes."""
+    return Image.open(io.BytesIO(part.value)).convert("RGBA")
+
+
+def parts_of(widget):
+    yield widget
+    for child in getattr(widget, "children", ()):
+        yield from parts_of(child)
+
+
+def test_draw_is_called_with_every_controls_value(build):
+    calls = []
+    controls = {"a": slider("a", 0, 9, 1), "b": toggle("b")}
+    shown = build(
+        plt.figure(), lambda **values: calls.append(values) or "words", controls
+    )
+    move(shown, a=5, b=True)
+    assert calls == [
+        {"a": 1, "b": False},
+        {"a": 5, "b": False},
+        {"a": 5, "b": True},
+    ]
+
+
+@pytest.mark.parametrize("change", [MOVING, STILL], ids=["moving", "still"])
+def test_a_move_changes_caption_and_picture(waves, change):
+    shown = waves()
+    for name, value in change.items():
+        before = shown.picture
+        move(shown, **{name: value})
+        assert (pixels(shown.picture) != pixels(before)).any(), name
+    values = START | change
+    assert shown.caption.startswith(f"{values['curve']} with {values['peaks']} peaks")
+
+
+def test_reset_brings_caption_and_picture_back(waves):
+    shown = waves()
+    caption, picture = shown.caption, shown.picture
+    move(shown, **MOVING, **STILL)
+    shown.reset()
+    assert shown.caption == caption
+    np.testing.assert_array_equal(pixels(shown.picture), pixels(picture))
+
+
+def test_the_reset_button_resets(waves):
+    shown = waves()
+    move(shown, **MOVING)
+    shown._buttons.children[-1].click()
+    assert shown.controls["height"].value == START["height"]
+
+
+@pytest.mark.parametrize("name", MOVING)
+def test_the_background_is_not_sent_again_when_only_artists_move(waves, name):
+    shown = waves()
+    still, moving, draws = shown._still.value, shown._moving.value, []
+    shown._figure.canvas.mpl_connect("draw_event", draws.append)
+    move(shown, **{name: MOVING[name]})
+    assert shown._still.value == still
+    assert shown._moving.value != moving
+    assert draws == []
+
+
+@pytest.mark.parametrize("name", STILL)
+def test_the_background_is_drawn_anew_when_a_limit_or_title_changes(waves, name):
+    shown = waves()
+    still = shown._still.value
+    move(shown, **{name: STILL[name]})
+    assert shown._still.value != still
+
+
+@pytest.mark.parametrize("change", [MOVING, STILL, MOVING | STILL])
+def test_the_way_to_a_setting_leaves_no_trace_in_the_picture(waves, change):
+    wandered, direct = waves(label="wandered"), waves(label="direct", **change)
+    wandered.sweep(num_random=5)
+    move(wandered, **change)
+    np.testing.assert_array_equal(pixels(wandered.picture), pixels(direct.picture))
+
+
+def test_axes_stay_where_they_were_laid_out(build):
+    figure, (left, right) = plt.subplots(1, 2, layout="constrained")
+
+    def draw(digits):
+        left.set(title="T" * digits, ylim=(0, 10**digits))
+        right.set(ylabel="\n".join("abc"[:digits]), xlim=(0, 10**digits))
+        return "words"
+
+    shown = build(figure, draw, {"digits": slider("Digits", 1, 6, 1)})
+    before = [axes.get_position().bounds for axes in figure.axes]
+    for digits in (6, 3, 1):
+        move(shown, digits=digits)
+        assert [axes.get_position().bounds for axes in figure.axes] == before
+
+
+DRAWINGS = {
+    "line": lambda axes: axes.plot(X, np.sin(6 * X)),
+    "crossing lines": lambda axes: axes.plot(X, np.sin(6 * X[:, None] + np.arange(4))),
+    "dots": lambda axes: axes.plot(X[::9], X[::9], "o"),
+    "translucent": lambda axes: [
+        axes.fill_between(X, X, low, alpha=0.4) for low in (-1.5, -1, -0.5)
+    ],
+    "filled contours": lambda axes: [
+        axes.contourf(X, X, np.outer(X, np.sin(9 * X)), levels=9)
+    ],
+    "text": lambda axes: [axes.text(0.3, 0.5, "sigma 0.3")],
+    "title": lambda axes: [axes.set_title("moving words")],
+    "image": lambda axes: [
+        axes.imshow(np.outer(X, X), extent=(0, 1, -2, 2), aspect="auto")
+    ],
+}
+
+
+@pytest.fixture(params=DRAWINGS)
+def layered(request, build):
+    """An explorer with one kind of moving artist, and those artists."""
+    figure, axes = plt.subplots(figsize=(4, 3))
+    artists = DRAWINGS[request.param](axes)
+    axes.set(xlim=(0, 1), ylim=(-2, 2))
+    for artist in artists:
+        artist.set_animated(True)
+    shown = build(figure, lambda a: "words", {"a": slider("a", 0, 9, 1)})
+    return request.param, shown, artists
+
+
+def test_layers_together_are_the_figure_drawn_at_once(layered):
+    kind, shown, artists = layered
+    figure = artists[0].get_figure()
+    for artist in artists:
+        artist.set_animated(False)
+    figure.canvas.draw()
+    difference = abs(pixels(figure.canvas.buffer_rgba()) - pixels(shown.picture))
+    # Each of the three or four colours laid over one another is rounded to a level.
+    close = 3
+    if kind == "image":
+        # The frame is drawn again over the image: its soft edge, one pixel wide, is
+        # drawn twice and so darker. Nothing else may differ.
+        extent = figure.axes[0].get_window_extent().extents
+        left, bottom, right, top = extent.round().astype(int)
+        inside = difference[-top + 3 : -bottom - 3, left + 3 : right - 2]
+        assert inside.max() <= close
+        close = 40
+    assert difference.max() <= close
+
+
+def test_the_page_shows_the_picture(layered):
+    kind, shown, _ = layered
+    page = Image.alpha_composite(decoded(shown._still), decoded(shown._moving))
+    difference = abs(pixels(page) - pixels(shown.picture))
+    # Only images are sent with loss: of colour, at their edges, not of coverage.
+    assert difference.mean() <= (1 if kind == "image" else 0)
+    assert difference[..., 3].max() == 0
+
+
+def test_the_moving_layer_of_a_line_plot_is_small(waves):
+    shown = waves(size=(8, 5))
+    for peaks in range(11):
+        move(shown, peaks=peaks)
+        assert len(shown._moving.value) < 20_000
+
+
+def test_many_moves_do_not_fill_the_memory(waves):
+    shown = waves(size=(1.5, 1))
+    heights = np.linspace(0, 1, 100)
+
+    def hundred_moves():
+        for height in heights:
+            move(shown, height=height)
+        gc.collect()
+
+    hundred_moves()
+    tracemalloc.start()
+    try:
+        hundred_moves()
+        before, _ = tracemalloc.get_traced_memory()
+        for _ in range(10):
+            hundred_moves()
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # Matplotlib and traitlets fill small caches, about 60 kB at first and then no more.
+    # One picture of this size takes 135 kB.
+    assert after - before < 100_000
+
+
+def test_an_error_while_building_reaches_the_caller(build):
+    with pytest.raises(ZeroDivisionError):
+        build(plt.figure(), lambda a: f"{1 / a}", {"a": slider("a", 0, 1, 0)})
+    assert "Test" not in Explorer.live
+
+
+def test_an_error_is_raised_and_shown_beside_the_last_good_caption(inverse):
+    with pytest.raises(ZeroDivisionError):
+        move(inverse, a=0.0)
+    assert inverse.status.startswith("ZeroDivisionError: ")
+    assert inverse.status in inverse._status.value
+    assert 'role="alert"' in inverse._status.value
+    assert inverse.caption == "1 / a = 2.00"
+    assert inverse.caption in inverse._caption.value
+
+
+def test_the_next_good_move_clears_the_error(inverse):
+    with pytest.raises(ZeroDivisionError):
+        move(inverse, a=0.0)
+    move(inverse, a=0.25)
+    assert inverse.status == inverse._status.value == ""
+    assert inverse.caption == "1 / a = 4.00"
+
+
+def test_words_are_not_read_as_markup(build):
+    def draw(a):
+        if a:
+            raise ValueError("<b>wrong</b>")
+        return "<b>right</b>"
+
+    shown = build(plt.figure(), draw, {"a": toggle("a")}, label="<i>label</i>")
+    with pytest.raises(ValueError, match="wrong"):
+        move(shown, a=True)
+    texts = [part.value for part in parts_of(shown) if isinstance(part, widgets.HTML)]
+    assert shown.caption == "<b>right</b>"
+    assert len(texts) == 3
+    assert not any("<b>" in text or "<i>" in text for text in texts)
+
+
+def test_sweep_visits_both_ends_and_every_option(waves):
+    shown = waves()
+    settings = np.array(list(shown.sweep()), dtype=object)
+    visited = dict(zip(START, map(set, settings.T), strict=True))
+    assert {0.0, 1.0} <= visited["height"]
+    assert visited["peaks"] == set(range(11))
+    assert (min(visited["top"]), max(visited["top"])) == pytest.approx((1, 100))
+    assert visited["curve"] == {"sine", "cosine"}
+    assert visited["dot"] == {False, True}
+
+
+def test_sweep_reaches_the_end_of_a_long_slider(build):
+    controls = {"a": slider("a", 0, 997, 5, step=2)}
+    shown = build(plt.figure(), lambda a: f"{a}", controls)
+    visited = {a for (a,) in shown.sweep()}
+    assert {0, 997} <= visited
+    assert len(visited) < 30
+
+
+def test_sweep_gives_each_settings_own_caption(waves):
+    shown = waves()
+    for setting, caption in list(shown.sweep(num_random=3).items())[::9]:
+        move(shown, **dict(zip(START, setting, strict=True)))
+        assert shown.caption == caption
+
+
+def test_sweep_puts_the_values_back(waves):
+    shown = waves(**MOVING)
+    caption, picture = shown.caption, shown.picture
+    shown.sweep(num_random=2)
+    assert shown.caption == caption
+    np.testing.assert_array_equal(pixels(shown.picture), pixels(picture))
+
+
+def test_sweep_raises_what_draw_raises(inverse):
+    with pytest.raises(ZeroDivisionError):
+        inverse.sweep()
+
+
+def test_random_settings_are_the_seeds(waves):
+    shown = waves()
+    one, same, other = (set(shown.sweep(num_random=4, seed=seed)) for seed in (1, 1, 2))
+    assert one == same != other
+    assert len(one - set(shown.sweep())) == 4
+
+
+@pytest.mark.parametrize("play", [None, "peaks"])
+def test_a_second_explorer_of_one_name_closes_the_first(waves, play):
+    first = waves(play=play)
+    parts = list(parts_of(first))
+    alone = len(open_widgets)
+    second = waves(play=play)
+    assert all(part.comm is None for part in parts)
+    assert all(part.comm is not None for part in parts_of(second))
+    assert Explorer.live == {"Waves": second}
+    assert len(open_widgets) == alone
+
+
+@pytest.mark.parametrize("play", [None, "n"])
+def test_a_replaced_explorer_is_forgotten(build, play):
+    def make():
+        figure = plt.figure()
+        build(figure, lambda n: f"{n}", {"n": slider("n", 0, 9, 1)}, play=play)
+        return weakref.ref(figure)
+
+    first, _ = make(), make()
+    gc.collect()
+    assert first() is None
+
+
+def test_explorers_of_two_names_live_side_by_side(waves):
+    first, second = waves(label="first"), waves(label="second")
+    assert Explorer.live == {"first": first, "second": second}
+    assert all(part.comm is not None for part in parts_of(first))
+
+
+def test_a_figure_given_again_keeps_its_size(build):
+    figure = plt.figure(figsize=(3, 2))
+    first, second = (
+        build(figure, lambda n: f"{n}", {"n": slider("n", 0, 9, 1)}) for _ in range(2)
+    )
+    assert second.picture.size == first.picture.size
+    assert second._still.width == first._still.width
+
+
+def test_controls_given_again_stay_open(build):
+    controls = {"n": slider("n", 0, 9, 1)}
+    for _ in range(2):
+        shown = build(plt.figure(), lambda n: f"{n}", controls)
+    assert shown.controls["n"].comm is not None
+
+
+def test_the_stored_picture_is_the_picture_with_its_words(waves):
+    shown = waves()
+    move(shown, **MOVING)
+    data, metadata = shown._repr_mimebundle_()
+    stored = Image.open(io.BytesIO(b64decode(data["image/png"])))
+    assert stored.format == "PNG"
+    np.testing.assert_array_equal(
+        pixels(stored.convert("RGB")), pixels(shown.picture.convert("RGB"))
+    )
+    # 2.5 inches of 100 pixels, drawn finer than the page shows them
+    assert metadata == {"image/png": {"alt": "A picture.", "width": 250}}
+    assert stored.width == 250 * explorer.SHARPNESS
+    assert "application/vnd.jupyter.widget-view+json" in data
+
+
+def test_the_stored_words_are_the_same_each_time(waves):
+    texts = {waves()._repr_mimebundle_()[0]["text/plain"] for _ in range(2)}
+    assert texts == {"Waves. A picture. sine with 3 peaks of 0.500 below 2.000"}
+
+
+def test_the_figure_is_not_shown_a_second_time(build):
+    figure = plt.figure()
+    build(figure, lambda a: "words", {"a": toggle("a")})
+    assert not plt.fignum_exists(figure.number)
+
+
+def test_readers_hear_picture_caption_and_button(waves):
+    shown = waves(play="peaks")
+    assert shown._moving.tooltip == "A picture."
+    assert 'aria-live="polite"' in shown._caption.value
+    play, reset = shown._buttons.children
+    assert reset.tooltip == "Reset Waves"
+    assert play.description == "Peaks"
+
+
+def test_play_runs_over_the_sliders_range(waves):
+    shown = waves(play="peaks")
+    button, control = shown._buttons.children[0], shown.controls["peaks"]
+    assert isinstance(button, widgets.Play)
+    for name in ("value", "min", "max", "step"):
+        assert getattr(button, name) == getattr(control, name)
+    links = [
+        link.target
+        for link in open_widgets.values()
+        if isinstance(link, widgets.widget_link.Link) and link.source[0] is button
+    ]
+    assert links == [(control, "value")]
+
+
+@pytest.mark.parametrize(
+    ("change", "argument", "came", "wanted"),
+    [
+        ({"label": ""}, "label", "nothing", "words"),
+        ({"label": " \n"}, "label", "nothing", "words"),
+        ({"alt": ""}, "alt", "nothing", "words"),
+        ({"controls": {}}, "controls", "none", "at least one"),
+        ({"controls": {"n": toggle("")}}, "controls['n']", "description", "label"),
+        ({"play": "m"}, "play", "'m'", "whole-number slider"),
+        ({"play": "x"}, "play", "'x'", "whole-number slider"),
+    ],
+)
+def test_bad_explorers_are_refused(refused, change, argument, came, wanted):
+    good = {
+        "controls": {"n": slider("n", 0, 9, 1), "x": slider("x", 0.0, 1.0, 0.5)},
+        "label": "Test",
+        "alt": "A picture.",
+    }
+    with refused(argument, came, wanted):
+        Explorer(plt.figure(), lambda **values: "words", **(good | change))
+    plt.close("all")
+
+
+@pytest.mark.parametrize(
+    ("control", "kind"),
+    [
+        (slider("n", 0, 9, 1), widgets.IntSlider),
+        (slider("n", 0, 9, 1, step=3), widgets.IntSlider),
+        (slider("x", 0, 9, 0.5), widgets.FloatSlider),
+        (slider("x", 0, 9, 1, step=0.5), widgets.FloatSlider),
+        (slider("x", 3, 70, 7, log=True), widgets.FloatLogSlider),
+    ],
+)
+def test_sliders_are_of_their_numbers_kind(control, kind):
+    assert type(control) is kind
+
+
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize("number", [int, float])
+def test_a_slider_reaches_both_ends(number, log):
+    control = slider("x", number(3), number(70), number(7), log=log)
+    assert control.value == pytest.approx(7)
+    for end in (3, 70):
+        control.value = end
+        assert control.value == pytest.approx(end, rel=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "value", "log", "came", "wanted"),
+    [
+        (1, 0, 1, False, "low=1", "low <= value <= high"),
+        (0, 0, 0, False, "low=0", "low below high"),
+        (0, 1, 2, False, "value=2", "low <= value <= high"),
+        (0, 1, -1, False, "value=-1", "low <= value <= high"),
+        (0, 1, np.nan, False, "value=nan", "low <= value <= high"),
+        (0, 1, 0.5, True, "low=0", "above 0"),
+        (-1, 1, 0.5, True, "low=-1", "above 0"),
+    ],
+)
+def test_bad_ranges_are_refused(refused, low, high, value, log, came, wanted):
+    with refused("Height", came, wanted):
+        slider("Height", low, high, value, log=log)
+
+
+def test_a_choice_starts_at_its_first_option():
+    assert choice("Curve", ("sine", "cosine")).value == "sine"
+
+
+def test_a_choice_of_no_option_is_refused():
+    with pytest.raises(TraitError):
+        choice("Curve", ["sine", "cosine"], "tangent")
+
+
+@pytest.mark.parametrize(
+    "control", [slider("Words", 0, 1, 0), choice("Words", [1, 2]), toggle("Words")]
+)
+def test_every_control_has_its_label(control):
+    assert control.description == "Words"
+
+
+def test_play_is_no_faster_than_a_slow_line():
+    assert explorer.PLAY_INTERVAL_MS >= 200
