@@ -170,6 +170,18 @@ def test_show_writes_the_words_beneath_as_text(axes, shown):
     assert "<b>" not in words
 
 
+def test_a_figure_of_subplots_waits_to_be_shown(shown):
+    before = plt.get_fignums()
+    figure, axes = plotting.subplots(2, 3, figsize=(6, 4), sharex=True)
+    assert plt.get_fignums() == before
+    assert figure.get_size_inches().tolist() == [6, 4]
+    assert axes.shape == (2, 3)
+    axes[0, 0].set_xlim(3, 7)
+    assert axes[1, 2].get_xlim() == (3, 7)
+    plotting.show(figure, alt="Six panels.")
+    assert shown[0][0]["text/plain"] == "Six panels."
+
+
 def test_show_closes_the_figure(axes, shown):
     plotting.show(axes.figure, alt="Nothing yet.")
     assert not plt.fignum_exists(axes.figure.number)
