@@ -142,6 +142,19 @@ def test_reset_brings_caption_and_picture_back(waves):
     np.testing.assert_array_equal(pixels(shown.picture), pixels(picture))
 
 
+def test_reset_passes_by_settings_that_cannot_be_drawn(build):
+    def draw(high, low):
+        if low >= high:
+            raise ValueError("low is not below high")
+        return f"{low} to {high}"
+
+    controls = {"high": slider("High", 0, 9, 3), "low": slider("Low", 0, 9, 1)}
+    shown = build(plt.figure(), draw, controls)
+    move(shown, high=9, low=8)
+    shown.reset()
+    assert shown.caption == "1 to 3"
+
+
 def test_the_reset_button_resets(waves):
     shown = waves()
     move(shown, **MOVING)
