@@ -21,7 +21,7 @@ def as_array(name, value, *shapes, **sizes):
         array = jnp.asarray(value)
         if not jnp.issubdtype(array.dtype, jnp.floating):
             array = jnp.asarray(value, dtype=float)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(
             f"{name}: got {type(value).__name__} {value!r:.60}, wanted real numbers"
         ) from error
@@ -46,15 +46,21 @@ def positive(name, value, *shapes, **sizes):
     return array
 
 
+def not_negative(name, value, *shapes, **sizes):
+    """Return `value` as an array whose entries are all at least zero."""
+    array = as_array(name, value, *shapes, **sizes)
+    _every(name, array, lambda entries: entries >= 0, "entries of at least 0")
+    return array
+
+
 def simplex(name, value, shape, **sizes):
     """Return `value` as an array of probabilities that sum to one."""
-    array = as_array(name, value, shape, **sizes)
-    _every(name, array, lambda entries: entries >= 0, "entries of at least 0")
+    array = not_negative(name, value, shape, **sizes)
     if not isinstance(array, jax.core.Tracer):
         total = float(np.asarray(array, dtype=float).sum())
         # n summands, each rounded once: the honest size of the rounding error
         if abs(total - 1.0) > 4 * array.size * float(jnp.finfo(array.dtype).eps):
-            raise ValueError(f"{name}: got a sum of {total:.10g}, wanted a sum of 1")
+            raise ValueError(f"{name}: got a sum of {total}, wanted a sum of 1")
     return array
 
 
@@ -65,12 +71,17 @@ def covariance(name, value, *shapes, **sizes):
         return positive(name, array, *shapes, **sizes)
     if not isinstance(array, jax.core.Tracer):
         for index, matrix in enumerate(np.asarray(array, dtype=float)):
-            if not np.allclose(matrix, matrix.T, rtol=1e-5, atol=0.0):
-                raise ValueError(f"{name}: matrix {index} is not symmetric")
-            smallest = np.linalg.eigvalsh(matrix)[0]
-            if smallest <= 0:
+            skew = np.abs(matrix - matrix.T).max()
+            if skew > 1e-5 * np.abs(matrix).max():
                 raise ValueError(
-                    f"{name}: matrix {index} has the eigenvalue {smallest:.4g}, "
+                    f"{name}: got entries {skew:.4g} apart across the diagonal of "
+                    f"matrix {index}, wanted a symmetric matrix"
+                )
+            values = np.linalg.eigvalsh(matrix)
+            # an eigenvalue of 0 comes out of rounding as this, with either sign
+            if values[0] <= len(matrix) * jnp.finfo(array.dtype).eps * values[-1]:
+                raise ValueError(
+                    f"{name}: got the eigenvalue {values[0]:.4g} in matrix {index}, "
                     "wanted all above 0 (positive definite)"
                 )
     return array
@@ -107,12 +118,11 @@ def _fits(shape, axes, sizes):
 
 
 def _hint(shape, shapes, sizes):
-    if shapes == ("n d",) and len(shape) == 1:
-        column = sizes.get("d", 1) == 1
-        return ": each row is one point, so use " + (
-            "x[:, None]" if column else "x[None, :]"
-        )
-    return ""
+    if shapes != ("n d",) or len(shape) != 1:
+        return ""
+    many, one = "x[:, None] for points of one dimension", "x[None, :] for one point"
+    known = {1: many, shape[0]: one}.get(sizes.get("d"), f"{many} or {one}")
+    return f": each row is one point, so use {known}"
 
 
 def _every(name, array, condition, wanted):

@@ -1,6 +1,5 @@
 """Real and synthetic data, none of which is downloaded."""
 
-import math
 from importlib.resources import files
 
 import jax
@@ -65,8 +64,7 @@ def two_moons(
     Source: the same construction as scikit-learn's `make_moons`.
     """
     num_samples = _checks.count("num_samples", num_samples, low=2)
-    if not (math.isfinite(noise) and noise >= 0):
-        raise ValueError(f"noise: got {noise}, wanted a finite number of at least 0")
+    noise = _checks.not_negative("noise", noise, "")
     angle_key, noise_key = jax.random.split(_checks.key(key))
     moon = (jnp.arange(num_samples) >= (num_samples + 1) // 2).astype(int)
     angle = jax.random.uniform(angle_key, (num_samples,), maxval=jnp.pi)

@@ -32,6 +32,7 @@ __all__ = [
 
 # The quadrature's range: the prior has 2e-23 of its mass beyond it.
 Z_MAX = 10.0
+NUM_NODES = 2001
 
 
 class Decoder(NamedTuple):
@@ -149,7 +150,7 @@ def log_marginal_quadrature(
     x: Float[Array, "n d"],
     *,
     sigma_x: float = 1.0,
-    num_nodes: int = 2001,
+    num_nodes: int = NUM_NODES,
 ) -> Float[Array, " n"]:
     """Exact log p(x) for a one-dimensional z (S11, S12).
 
@@ -174,23 +175,15 @@ def log_marginal_quadrature(
 
     Source: deck, "Difficulties of MLE (3)", first line of the integral.
     """
-    _one_dimensional(params)
-    num_nodes = _checks.count("num_nodes", num_nodes, low=3)
-    if num_nodes % 2 == 0:
-        raise ValueError(f"num_nodes: got {num_nodes}, wanted an odd number")
-    z = jnp.linspace(-Z_MAX, Z_MAX, num_nodes)
-    heights = log_joint(params, x, z[:, None], sigma_x=sigma_x)
-    spacing = 2 * Z_MAX / (num_nodes - 1)
-    fine = logsumexp(heights, axis=1) + jnp.log(spacing)
-    if not isinstance(fine, jax.core.Tracer):
-        coarse = logsumexp(heights[:, ::2], axis=1) + jnp.log(2 * spacing)
-        error = np.max(np.abs(fine - coarse) / (1 + np.abs(fine)))
-        if error > jnp.sqrt(jnp.finfo(fine.dtype).eps):
+    log_marginal, change = _quadrature(params, x, sigma_x, num_nodes)
+    if not isinstance(log_marginal, jax.core.Tracer):
+        eps = jnp.finfo(log_marginal.dtype).eps
+        if (change > jnp.sqrt(eps) * (1 + np.abs(log_marginal))).any():
             raise ValueError(
-                f"num_nodes: got {num_nodes}, too few for sigma_x = {sigma_x}: half "
-                f"as many change log p(x) by {error:.1e} of itself; give more"
+                f"num_nodes: got {num_nodes}, too few for sigma_x = {sigma_x}: half as "
+                f"many change log p(x) by {change.max():.1e} nats; give more"
             )
-    return fine
+    return log_marginal
 
 
 def log_marginal_importance(
@@ -253,11 +246,21 @@ def posterior_on_grid(
         `n s` densities, per unit of z.
 
     Raises:
-        ValueError: as `log_marginal_quadrature`.
+        ValueError: as `log_marginal_quadrature`; or a posterior so narrow that its
+            height is not known to a thousandth.
 
     Source: deck, "Evidence Lower Bound".
     """
-    log_marginal = log_marginal_quadrature(params, x, sigma_x=sigma_x)
+    log_marginal, change = _quadrature(params, x, sigma_x, NUM_NODES)
+    if not isinstance(log_marginal, jax.core.Tracer):
+        # a density needs log p(x) to so many nats, however large it is
+        worst = np.argmax(change)
+        if change[worst] > 1e-3:
+            raise ValueError(
+                f"x: got a point, x[{worst}], whose posterior is too narrow for the "
+                f"quadrature's {NUM_NODES} nodes, wanted one nearer to the curve or a "
+                f"sigma_x above {sigma_x}"
+            )
     return jnp.exp(log_joint(params, x, z, sigma_x=sigma_x) - log_marginal[:, None])
 
 
@@ -284,30 +287,49 @@ def sample(
     z = gaussian.sample(z_key, _prior(params), num_samples)
     centres = decode(params, z)
     sigma_x = _checks.positive("sigma_x", sigma_x, "")
-    return centres + sigma_x * jax.random.normal(x_key, centres.shape), z
+    noise = jax.random.normal(x_key, centres.shape, centres.dtype)
+    return centres + sigma_x * noise, z
 
 
 def _prior(params):
-    return Gaussian(jnp.zeros(params.weights[0].shape[0]), jnp.ones(()))
+    first = _checked(params)[0][0]
+    return Gaussian(jnp.zeros(len(first), first.dtype), jnp.ones((), first.dtype))
 
 
-def _one_dimensional(params):
-    if params.weights[0].shape[0] != 1:
+def _quadrature(params, x, sigma_x, num_nodes):
+    """Log p(x), and how far the rule with every other node is from it."""
+    prior = _prior(params)
+    if len(prior.mean) != 1:
         raise ValueError(
-            f"params: got a decoder of a {params.weights[0].shape[0]}-dimensional z, "
-            "wanted one dimension; use log_marginal_importance"
+            f"params: got a decoder of a {len(prior.mean)}-dimensional z, wanted one "
+            "dimension; use log_marginal_importance"
         )
+    num_nodes = _checks.count("num_nodes", num_nodes, low=3)
+    if num_nodes % 2 == 0:
+        raise ValueError(f"num_nodes: got {num_nodes}, wanted an odd number")
+    z = jnp.linspace(-Z_MAX, Z_MAX, num_nodes, dtype=prior.mean.dtype)
+    heights = log_joint(params, x, z[:, None], sigma_x=sigma_x)
+    log_spacing = jnp.log(z[1] - z[0])
+    fine = logsumexp(heights, axis=1) + log_spacing
+    coarse = logsumexp(heights[:, ::2], axis=1) + log_spacing + jnp.log(2.0)
+    return fine, jnp.abs(fine - coarse)
 
 
 def _checked(params):
     """Weights and biases as arrays whose sizes chain from z to x."""
-    weights, biases, inputs = [], [], params.weights[0].shape[0]
-    for layer, (matrix, bias) in enumerate(
+    if not len(params.weights) == len(params.biases) > 0:
+        raise ValueError(
+            f"params: got {len(params.weights)} weights and {len(params.biases)} "
+            "biases, wanted one of each for every layer, and at least one layer"
+        )
+    weights, biases, sizes = [], [], {}
+    for layer, (weight, bias) in enumerate(
         zip(params.weights, params.biases, strict=True)
     ):
         name = f"params.weights[{layer}]"
-        weights.append(_checks.as_array(name, matrix, "inputs outputs", inputs=inputs))
-        inputs = weights[-1].shape[1]
+        weights.append(_checks.as_array(name, weight, "inputs outputs", **sizes))
+        outputs = weights[-1].shape[1]
         name = f"params.biases[{layer}]"
-        biases.append(_checks.as_array(name, bias, "outputs", outputs=inputs))
+        biases.append(_checks.as_array(name, bias, "outputs", outputs=outputs))
+        sizes = {"inputs": outputs}
     return weights, biases

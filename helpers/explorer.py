@@ -4,8 +4,8 @@ The caller draws the figure and marks what will move with Matplotlib's own
 `animated=True`. A change of a control calls the caller's `draw`, which moves those
 artists and returns the caption. They alone are drawn again, on a transparent layer of
 a few kB that lies over the background on the page. If anything else changed (a limit,
-a tick), Matplotlib marks the figure stale, and the background is drawn and sent anew.
-Nothing here knows what the picture means.
+a tick), Matplotlib marks the figure stale, and the background is drawn and sent anew:
+right, but slower. Nothing here knows what the picture means.
 """
 
 import base64
@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import ipywidgets as widgets
+import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -23,73 +24,14 @@ from matplotlib.image import AxesImage
 from PIL import Image
 from traitlets import Unicode
 
-__all__ = ["Explorer", "choice", "slider", "toggle"]
+from helpers.controls import positions
+
+__all__ = ["Explorer"]
 
 # Picture pixels for one on the page, so that text is sharp on a dense screen.
 SHARPNESS = 1.5
 # A frame takes about 200 ms to cross a slow line; a faster clock would only queue.
 PLAY_INTERVAL_MS = 400
-
-
-def slider(label, low, high, value, *, step=None, log=False):
-    """Return a labelled slider from `low` to `high`, both included.
-
-    Args:
-        label: what moves, with its unit: "sigma (min)".
-        low: smallest value. Whole numbers throughout give a slider of whole numbers.
-        high: largest value.
-        value: where it starts.
-        step: distance of two positions; a hundredth of the range if None.
-        log: equal ratios instead of equal steps; `low` must be above 0.
-
-    Raises:
-        ValueError: `low`, `value`, `high` are not in order, or a log slider's `low`
-            is not above 0.
-    """
-    if not low <= value <= high or low == high:
-        raise ValueError(
-            f"{label}: got low={low}, value={value}, high={high}, wanted low <= value "
-            "<= high with low below high"
-        )
-    shared = {
-        "description": label,
-        "style": {"description_width": "14em"},
-        "layout": {"width": "min(40em, 98%)"},
-    }
-    if log:
-        if low <= 0:
-            raise ValueError(f"{label}: got low={low}, wanted above 0 for a log slider")
-        low, high = np.log10(low), np.log10(high)
-        return widgets.FloatLogSlider(
-            value, min=low, max=high, step=step or (high - low) / 100, **shared
-        )
-    if all(isinstance(number, int) for number in (low, high, value, step or 1)):
-        return widgets.IntSlider(value, min=low, max=high, step=step or 1, **shared)
-    step = step or (high - low) / 100
-    return widgets.FloatSlider(value, min=low, max=high, step=step, **shared)
-
-
-def choice(label, options, value=None):
-    """Return a labelled list to choose one from; the first option if `value` is None.
-
-    Raises:
-        traitlets.TraitError: `value` is not one of the options.
-    """
-    options = list(options)
-    return widgets.Dropdown(
-        options=options,
-        value=options[0] if value is None else value,
-        description=label,
-        style={"description_width": "14em"},
-        layout={"width": "min(40em, 98%)"},
-    )
-
-
-def toggle(label, value=False):
-    """Return a labelled check box."""
-    return widgets.Checkbox(
-        value, description=label, style={"description_width": "14em"}
-    )
 
 
 class _Picture(widgets.Image):
@@ -109,8 +51,7 @@ class Explorer(widgets.VBox):
         figure: the Matplotlib figure, drawn; what moves has `animated=True`.
         draw: called with one keyword argument a control; moves the artists and
             returns the caption, a sentence with the numbers that the picture shows.
-        controls: one widget a name, each with a description: see `slider`, `choice`,
-            `toggle`.
+        controls: one widget a name, each with a description: see `helpers.controls`.
         label: the explorer's name. A second explorer of the same name, as a cell
             that runs again makes it, takes the first one's place.
         alt: what the picture shows, in words, for readers who do not see it.
@@ -140,45 +81,38 @@ class Explorer(widgets.VBox):
         play: str | None = None,
     ):
         """See the class."""
-        _require_words(label, alt, controls, play)
-        plt.close(figure)  # or the notebook would show it a second time
+        _check_arguments(label, alt, controls, play)
+        if label in Explorer.live:
+            Explorer.live.pop(label).close_parts(keep=controls.values())
+        plt.close(figure)  # a pyplot figure would be shown a second time
         self.controls = dict(controls)
         self._figure, self._draw = figure, draw
         self._label, self._alt = label, alt
         self._start = self._values()
-        self._background = None
-        width, height = (round(side) for side in figure.bbox.size)
-        figure.set_dpi(figure.get_dpi() * SHARPNESS)
+        self._background, self._following = None, True
+        figure.set_dpi(mpl.rcParams["figure.dpi"] * SHARPNESS)
         self._canvas = FigureCanvasAgg(figure)
         layout = {"grid_area": "1 / 1", "max_width": "100%", "height": "auto"}
-        size = {"format": "webp", "width": str(width), "height": str(height)}
+        width, height = (str(round(side / SHARPNESS)) for side in figure.bbox.size)
+        size = {"format": "webp", "width": width, "height": height}
         self._still = _Picture(tooltip=f"Axes of: {label}", layout=layout, **size)
         self._moving = _Picture(tooltip=alt, layout=layout, **size)
         # Room for two lines is kept, so that a longer number moves nothing.
         self._caption = widgets.HTML(layout={"min_height": "2.8em", "width": "98%"})
         self._status = widgets.HTML(layout={"min_height": "1.6em", "width": "98%"})
-        self._show(**self._start)
+        self._show()
         figure.set_layout_engine("none")  # laid out once: axes never shift again
 
         reset = widgets.Button(description="Reset", tooltip=f"Reset {label}")
         reset.on_click(lambda _: self.reset())
-        buttons = [reset] if play is None else [_play_button(controls[play]), reset]
-        self._buttons = widgets.HBox(buttons)
+        self._play_links = _play(self.controls[play]) if play else ()
         for control in self.controls.values():
             control.observe(self._on_change, "value")
         heading = widgets.HTML(f"<strong>{html.escape(label)}</strong>")
-        super().__init__(
-            [
-                heading,
-                *self.controls.values(),
-                self._buttons,
-                widgets.GridBox([self._still, self._moving]),
-                self._caption,
-                self._status,
-            ]
-        )
-        if label in Explorer.live:
-            Explorer.live[label].close_parts()
+        self._buttons = widgets.HBox([*self._play_links[:1], reset])
+        pictures = widgets.GridBox([self._still, self._moving])
+        above = [heading, *self.controls.values(), self._buttons]
+        super().__init__([*above, pictures, self._caption, self._status])
         Explorer.live[label] = self
 
     @property
@@ -196,10 +130,24 @@ class Explorer(widgets.VBox):
         """The picture as it stands."""
         return Image.alpha_composite(self._background, self._layer)
 
+    def set(self, **values: Any) -> str:
+        """Set several controls at once, and return the caption.
+
+        Raises:
+            Exception: whatever `draw` raises.
+        """
+        self._following = False
+        try:
+            for name, value in values.items():
+                self.controls[name].value = value
+        finally:
+            self._following = True
+        self._show()
+        return self.caption
+
     def reset(self) -> None:
         """Put every control back where it started."""
-        for name, value in self._start.items():
-            self.controls[name].value = value
+        self.set(**self._start)
 
     def sweep(self, *, num_random: int = 0, seed: int = 0) -> dict[tuple, str]:
         """Move every control over its whole range, then back to where it was.
@@ -215,43 +163,55 @@ class Explorer(widgets.VBox):
             Exception: whatever `draw` raises at any of them.
         """
         before, captions = self._values(), {}
-        settings = [
-            before | {name: value}
-            for name, control in self.controls.items()
-            for value in _positions(control)
-        ]
+        places = {name: positions(each) for name, each in self.controls.items()}
+        settings = [before | {name: place} for name in places for place in places[name]]
         random = np.random.default_rng(seed)
         for _ in range(num_random):
-            picked = {
-                name: (positions := _positions(control))[
-                    random.integers(len(positions))
-                ]
-                for name, control in self.controls.items()
-            }
-            settings.append(picked)
-        for setting in [*settings, before]:
-            for name, value in setting.items():
-                self.controls[name].value = value
-            captions[tuple(self._values().values())] = self.caption
+            picked = {name: random.integers(len(places[name])) for name in places}
+            settings.append({name: places[name][at] for name, at in picked.items()})
+        try:
+            for setting in settings:
+                caption = self.set(**setting)
+                captions[tuple(self._values().values())] = caption
+        finally:
+            self.set(**before)
         return captions
 
-    def close_parts(self) -> None:
-        """Close this explorer and every widget in it, here and on the page."""
-        parts = [self]
+    def close_parts(self, *, keep=()) -> None:
+        """Close this explorer and every widget in it, here and on the page.
+
+        Args:
+            keep: controls that another explorer goes on using.
+        """
+        for control in self.controls.values():
+            control.unobserve(self._on_change, "value")
+        parts = [self, *self._play_links[1:]]
         for part in parts:
             parts.extend(getattr(part, "children", ()))
         for part in reversed(parts):
-            part.close()
+            if not any(part is kept for kept in keep):
+                for look in (
+                    getattr(part, "layout", None),
+                    getattr(part, "style", None),
+                ):
+                    if look is not None:
+                        look.close()
+                part.close()
 
     def _values(self):
         return {name: control.value for name, control in self.controls.items()}
 
     def _on_change(self, _):
-        self._show(**self._values())
+        if self._following:
+            self._show()
 
-    def _show(self, **values):
+    def _show(self):
         try:
-            words = str(self._draw(**values))
+            words = self._draw(**self._values())
+            if not isinstance(words, str):
+                raise ValueError(
+                    f"draw: returned {type(words).__name__}, wanted the caption's words"
+                )
             self._render()
         except Exception as error:
             self._error = f"{type(error).__name__}: {error}"
@@ -303,7 +263,8 @@ def _webp(picture, *, lossless):
     return buffer.getvalue()
 
 
-def _play_button(control):
+def _play(control):
+    """A play button, and the link by which the page moves the control with it."""
     button = widgets.Play(
         value=control.value,
         min=control.min,
@@ -312,35 +273,21 @@ def _play_button(control):
         interval=PLAY_INTERVAL_MS,
         description=control.description,
     )
-    widgets.jslink((button, "value"), (control, "value"))
-    return button
+    return button, widgets.jslink((button, "value"), (control, "value"))
 
 
-def _positions(control):
-    """Values from one end of a control to the other: all, or 21 of them."""
-    if hasattr(control, "options"):
-        return [value for _, value in control._options_full]
-    if isinstance(control, widgets.Checkbox):
-        return [False, True]
-    if isinstance(control, widgets.IntSlider):
-        every = range(control.min, control.max + 1, control.step)
-        return [*every[:: max(1, len(every) // 20)], control.max]
-    ends = np.linspace(control.min, control.max, 21)
-    if isinstance(control, widgets.FloatLogSlider):
-        ends = control.base**ends
-        ends[[0, -1]] = control.base**control.min, control.base**control.max
-    return [float(value) for value in ends]
-
-
-def _require_words(label, alt, controls, play):
+def _check_arguments(label, alt, controls, play):
     for name, words in {"label": label, "alt": alt}.items():
-        if not words.strip():
-            raise ValueError(f"{name}: got nothing, wanted some words")
+        if not (isinstance(words, str) and words.strip()):
+            raise ValueError(f"{name}: got {words!r}, wanted some words")
     if not controls:
         raise ValueError("controls: got none, wanted at least one")
     for name, control in controls.items():
-        if not control.description.strip():
-            raise ValueError(f"controls[{name!r}]: got no description, wanted a label")
+        if not getattr(control, "description", "").strip():
+            raise ValueError(
+                f"controls[{name!r}]: got {type(control).__name__} without a "
+                "description, wanted a labelled widget"
+            )
     if play is not None and not isinstance(controls.get(play), widgets.IntSlider):
         raise ValueError(
             f"play: got {play!r}, wanted the name of a whole-number slider"

@@ -130,10 +130,15 @@ def kl_divergence(q: Gaussian, p: Gaussian) -> Float[Array, ""]:
     q_mean, q_variance = _checked(q, "q.")
     p_mean, p_variance = _checked(p, "p.")
     _checks.as_array("q.mean", q_mean, "d", d=p_mean.shape[0])
-    # t - log(1 + t) with t = v_q / v_p - 1: no cancellation where q is close to p
-    excess = (q_variance - p_variance) / p_variance
+    # Near q = p the logarithm of 1 + t cancels against t, unless it is taken of t; far
+    # from it t loses the digits of a small ratio. The inner `where` keeps the unused
+    # branch finite, since its gradient counts.
+    t = (q_variance - p_variance) / p_variance
+    near = jnp.abs(t) < 0.5
+    far_log = jnp.log(q_variance) - jnp.log(p_variance)
+    log_ratio = jnp.where(near, jnp.log1p(jnp.where(near, t, 0.0)), far_log)
     squares = (q_mean - p_mean) ** 2 / p_variance
-    return 0.5 * (excess - jnp.log1p(excess) + squares).sum()
+    return 0.5 * (t - log_ratio + squares).sum()
 
 
 def kl_to_standard_normal(q: Gaussian) -> Float[Array, ""]:

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from ipywidgets.widgets.widget import _instances as open_widgets
 from PIL import Image
-from traitlets import TraitError
 
 from helpers import explorer
-from helpers.explorer import Explorer, choice, slider, toggle
+from helpers.controls import choice, slider, toggle
+from helpers.explorer import Explorer
 
 X = np.linspace(0.05, 0.95, 200)
 START = {"height": 0.5, "peaks": 3, "top": 2.0, "curve": "sine", "dot": True}
@@ -477,9 +477,9 @@ def test_play_runs_over_the_sliders_range(waves):
 @pytest.mark.parametrize(
     ("change", "argument", "came", "wanted"),
     [
-        ({"label": ""}, "label", "nothing", "words"),
-        ({"label": " \n"}, "label", "nothing", "words"),
-        ({"alt": ""}, "alt", "nothing", "words"),
+        ({"label": ""}, "label", "''", "words"),
+        ({"label": " \n"}, "label", "' \\n'", "words"),
+        ({"alt": None}, "alt", "None", "words"),
         ({"controls": {}}, "controls", "none", "at least one"),
         ({"controls": {"n": toggle("")}}, "controls['n']", "description", "label"),
         ({"play": "m"}, "play", "'m'", "whole-number slider"),
@@ -542,9 +542,23 @@ def test_a_choice_starts_at_its_first_option():
     assert choice("Curve", ("sine", "cosine")).value == "sine"
 
 
-def test_a_choice_of_no_option_is_refused():
-    with pytest.raises(TraitError):
-        choice("Curve", ["sine", "cosine"], "tangent")
+@pytest.mark.parametrize(("options", "value"), [(["sine"], "tangent"), ([], None)])
+def test_a_choice_of_no_option_is_refused(refused, options, value):
+    with refused("Curve", str(value), str(options)):
+        choice("Curve", options, value)
+
+
+@pytest.mark.parametrize("step", [0, -1, np.nan, np.inf])
+def test_a_step_that_goes_nowhere_is_refused(refused, step):
+    with refused("Height", f"step={step}", "above 0"):
+        slider("Height", 0, 1, 0, step=step)
+
+
+def test_a_drawing_without_a_caption_is_refused(refused):
+    with refused("draw", "NoneType", "caption"):
+        Explorer(
+            plt.figure(), lambda n: None, {"n": toggle("n")}, label="Test", alt="None."
+        )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,82 @@
+"""Labelled controls for an explorer, and the places that each can be in."""
+
+import numbers
+
+import ipywidgets as widgets
+import numpy as np
+
+__all__ = ["choice", "positions", "slider", "toggle"]
+
+LOOK = {
+    "style": {"description_width": "16em"},
+    "layout": {"width": "min(42em, 98%)"},
+}
+
+
+def slider(label, low, high, value, *, step=None, log=False):
+    """Return a labelled slider from `low` to `high`, both included.
+
+    Args:
+        label: what moves, with its unit: "sigma (min)".
+        low: smallest value. Whole numbers throughout give a slider of whole numbers.
+        high: largest value.
+        value: where it starts.
+        step: distance of two positions; a hundredth of the range if None.
+        log: equal ratios instead of equal steps; `low` must be above 0, and `step` is
+            in powers of ten.
+
+    Raises:
+        ValueError: `low`, `value`, `high` are not finite and in order, `step` is not
+            above 0, or a log slider's `low` is not above 0.
+    """
+    if not (low <= value <= high and low < high and np.isfinite([low, high]).all()):
+        raise ValueError(
+            f"{label}: got low={low}, value={value}, high={high}, wanted low <= value "
+            "<= high, with low below high and both finite"
+        )
+    if step is not None and not (np.isfinite(step) and step > 0):
+        raise ValueError(f"{label}: got step={step}, wanted a number above 0")
+    if log:
+        if low <= 0:
+            raise ValueError(f"{label}: got low={low}, wanted above 0 for a log slider")
+        low, high = np.log10(low), np.log10(high)
+        kind = widgets.FloatLogSlider
+    elif all(isinstance(n, numbers.Integral) for n in (low, high, value, step or 1)):
+        kind, step = widgets.IntSlider, step or 1
+    else:
+        kind = widgets.FloatSlider
+    step = step or (high - low) / 100
+    return kind(value, min=low, max=high, step=step, description=label, **LOOK)
+
+
+def choice(label, options, value=None):
+    """Return a labelled list to choose one from; the first option if `value` is None.
+
+    Raises:
+        ValueError: there are no options, or `value` is not one of them.
+    """
+    options = list(options)
+    value = options[0] if value is None and options else value
+    if value not in options:
+        raise ValueError(f"{label}: got {value!r}, wanted one of {options}")
+    return widgets.Dropdown(options=options, value=value, description=label, **LOOK)
+
+
+def toggle(label, value=False):
+    """Return a labelled check box."""
+    return widgets.Checkbox(value, description=label, **LOOK)
+
+
+def positions(control):
+    """Return values from one end of a control to the other: all, or some 21 of them."""
+    if isinstance(control, widgets.Dropdown):
+        return list(control.options)
+    if isinstance(control, widgets.Checkbox):
+        return [False, True]
+    if isinstance(control, widgets.IntSlider):
+        every = range(control.min, control.max + 1, control.step)
+        return [*every[:: max(1, len(every) // 20)], control.max]
+    ends = np.linspace(control.min, control.max, 21)
+    if isinstance(control, widgets.FloatLogSlider):
+        return [float(control.base**power) for power in ends]
+    return [float(value) for value in ends]
