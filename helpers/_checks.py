@@ -54,14 +54,51 @@ def not_negative(name, value, *shapes, **sizes):
 
 
 def simplex(name, value, shape, **sizes):
-    """Return `value` as an array of probabilities that sum to one."""
+    """Return `value` as probabilities that sum to one, along the last axis."""
     array = not_negative(name, value, shape, **sizes)
     if not isinstance(array, jax.core.Tracer):
-        total = float(np.asarray(array, dtype=float).sum())
-        # n summands, each rounded once: the honest size of the rounding error
-        if abs(total - 1.0) > 4 * array.size * float(jnp.finfo(array.dtype).eps):
-            raise ValueError(f"{name}: got a sum of {total}, wanted a sum of 1")
+        totals = np.asarray(array, dtype=float).sum(axis=-1)
+        # k summands, each rounded once: the honest size of the rounding error
+        error = 4 * array.shape[-1] * float(jnp.finfo(array.dtype).eps)
+        bad = np.argwhere(np.abs(totals - 1.0) > error)
+        if len(bad):
+            where = tuple(map(int, bad[0]))
+            place = f" in row {where[0]}" if where else ""
+            raise ValueError(
+                f"{name}: got a sum of {totals[where]:.10g}{place}, wanted a sum of 1"
+            )
     return array
+
+
+def log_density(name, value, *shapes, **sizes):
+    """Return `value` as an array of logs: finite, or -inf where the density is 0."""
+    array = jnp.asarray(value)
+    as_array(name, jnp.where(jnp.isneginf(array), 0, array), *shapes, **sizes)
+    if not isinstance(array, jax.core.Tracer):
+        nowhere = np.argwhere(np.isneginf(np.asarray(array)).all(axis=-1))
+        if len(nowhere):
+            raise ValueError(
+                f"{name}: got -inf for every z"
+                + (f" in row {nowhere[0][0]}" if array.ndim > 1 else "")
+                + ", wanted a finite entry"
+            )
+    return array
+
+
+def at_least_distinct(name, x, least):
+    """Raise unless the points `n d` have at least so many distinct ones."""
+    if isinstance(x, jax.core.Tracer):
+        return
+    distinct, size = 0, 1024
+    while distinct < least and size < 4 * max(len(x), 1024):
+        # the first rows nearly always suffice, and to sort all of them is slow
+        distinct = len(np.unique(np.asarray(x[:size]), axis=0))
+        size *= 4
+    if distinct < least:
+        raise ValueError(
+            f"{name}: got {distinct} distinct points, wanted at least num_components = "
+            f"{least}"
+        )
 
 
 def covariance(name, value, *shapes, **sizes):
@@ -85,6 +122,15 @@ def covariance(name, value, *shapes, **sizes):
                     "wanted all above 0 (positive definite)"
                 )
     return array
+
+
+def one_of(name, value, *choices):
+    """Return `value` if it is one of the choices."""
+    if value not in choices:
+        raise ValueError(
+            f"{name}: got {value!r}, wanted {' or '.join(map(repr, choices))}"
+        )
+    return value
 
 
 def count(name, value, *, low=1, high=None):

@@ -8,7 +8,6 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.scipy.special import logsumexp
 from jax.scipy.stats import multivariate_normal
 from jaxtyping import Array, Float, Int, Key
@@ -188,18 +187,9 @@ def init_from_data(
     """
     key = _checks.key(key)
     x = _checks.as_array("x", x, "n d")
-    if covariance_type not in ("spherical", "full"):
-        raise ValueError(
-            f"covariance_type: got {covariance_type!r}, wanted 'spherical' or 'full'"
-        )
+    _checks.one_of("covariance_type", covariance_type, "spherical", "full")
     num_components = _checks.count("num_components", num_components, high=len(x))
-    if not isinstance(x, jax.core.Tracer):
-        distinct = len(np.unique(np.asarray(x), axis=0))
-        if distinct < num_components:
-            raise ValueError(
-                f"x: got {distinct} distinct points, wanted at least num_components = "
-                f"{num_components}"
-            )
+    _checks.at_least_distinct("x", x, num_components)
     centred = x - x.mean(axis=0)[None, :]
     if covariance_type == "spherical":
         spread = (centred**2).mean()
