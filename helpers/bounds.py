@@ -1,0 +1,342 @@
+"""The evidence lower bound: what any q(z) says about log p(x) (S13 to S17, S22 to S24).
+
+A model comes in as its log joint, and no model is imported:
+
+- where z can be enumerated, the array `n k` of log p(x_i, z=k), with q an array `n k`
+  of probabilities: one value a point comes back;
+- where it cannot, a function from z `s m` to the `s` values log p(x, z) of one x, with
+  q a Gaussian over z: a scalar comes back. On a grid fine enough a smooth density is
+  a table of probabilities, to rounding, so this case is the first one again.
+"""
+
+import itertools
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import logsumexp
+from jaxtyping import Array, Float, Key
+
+from helpers import _checks, gaussian
+from helpers.gaussian import Gaussian
+
+__all__ = [
+    "Decompositions",
+    "EnergyEntropy",
+    "EvidenceKL",
+    "ReconstructionKL",
+    "decompositions",
+    "elbo",
+    "gap",
+    "importance_weighted_bound",
+    "importance_weighted_bound_exact",
+]
+
+LogJoint = Float[Array, "n k"] | Callable[[Array], Array]
+Q = Float[Array, "n k"] | Gaussian
+Value = Float[Array, "*n"]
+
+# The grid's least half-width, as the decoder's, and the nodes of an axis by dimension.
+Z_MAX = 10.0
+NUM_NODES = {1: 2001, 2: 401}
+
+
+class EnergyEntropy(NamedTuple):
+    """E_q log p(x, z) and H(q) = -E_q log q(z): their sum is the bound (S22)."""
+
+    energy: Value
+    entropy: Value
+
+
+class EvidenceKL(NamedTuple):
+    """log p(x) and KL(q, p(z given x)): their difference is the bound (S23)."""
+
+    log_evidence: Value
+    kl: Value
+
+
+class ReconstructionKL(NamedTuple):
+    """E_q log p(x given z) and KL(q, p(z)): their difference is the bound (S24)."""
+
+    reconstruction: Value
+    kl: Value
+
+
+class Decompositions(NamedTuple):
+    """The three ways to write one bound, each as its two terms."""
+
+    energy_entropy: EnergyEntropy
+    evidence_kl: EvidenceKL
+    reconstruction_kl: ReconstructionKL
+
+
+def elbo(log_joint: LogJoint, q: Q, *, num_nodes: int | None = None) -> Value:
+    """Evidence lower bound of each point, for any q (S13, S14, S22).
+
+    ELBO(x; q) = sum_z q(z) log [p(x, z) / q(z)] <= log p(x)
+
+    A q of 0 contributes exactly 0; its gradient, infinite in truth, is given as 0.
+
+    Args:
+        log_joint: `n k` values, -inf where p is 0; or the function of one x.
+        q: `n k` probabilities, each row summing to 1; or a Gaussian over a z of one or
+            two dimensions.
+        num_nodes: nodes of the grid on each axis, odd; 2001 for one dimension and 401
+            for two if None.
+
+    Returns:
+        `n` values (their sum is the bound of S17) or a scalar, in nats.
+
+    Raises:
+        ValueError: a shape does not fit, a number is not finite, q is not on the
+            simplex, p(x, z) is 0 for every z, z has more dimensions than two, or the
+            grid is too coarse or too short for this model and this q.
+
+    Source: deck, "Evidence Lower Bound"; Jordan et al. 1999.
+    """
+    table = _table(log_joint, q, num_nodes)
+    return _expect(table.mass, table.log_joint - table.log_q)
+
+
+def gap(log_joint: LogJoint, q: Q, *, num_nodes: int | None = None) -> Value:
+    """How far the bound lies below log p(x): 0 only for the posterior (S15, S16).
+
+    gap = log p(x) - ELBO(x; q)
+
+    Args:
+        log_joint: as `elbo`.
+        q: as `elbo`.
+        num_nodes: as `elbo`.
+
+    Returns:
+        `n` values or a scalar, in nats, at least 0 up to rounding.
+
+    Raises:
+        ValueError: as `elbo`.
+
+    Source: deck, "Evidence Lower Bound".
+    """
+    table = _table(log_joint, q, num_nodes)
+    log_evidence = logsumexp(table.log_joint + table.log_cell, axis=-1)
+    return log_evidence - _expect(table.mass, table.log_joint - table.log_q)
+
+
+def decompositions(
+    log_joint: LogJoint,
+    q: Q,
+    prior: Float[Array, " k"] | Gaussian,
+    *,
+    num_nodes: int | None = None,
+) -> Decompositions:
+    """The bound's three forms, each term summed on its own (S22, S23, S24).
+
+    ELBO = E_q log p(x, z) + H(q)
+         = log p(x) - KL(q, p(z given x))         (1), the E-step's
+         = E_q log p(x given z) - KL(q, p(z))     (2), the M-step's
+
+    Args:
+        log_joint: as `elbo`.
+        q: as `elbo`.
+        prior: p(z) as `k` probabilities (a mixture's weights), or as a Gaussian.
+        num_nodes: as `elbo`.
+
+    Returns:
+        Decompositions, each term `n` values or a scalar, in nats. The entropy of a
+        density, unlike that of probabilities, may be negative.
+
+    Raises:
+        ValueError: as `elbo`; or the prior is not on the simplex, or is 0 where q is
+            not, so that log p(x given z) cannot be told from the joint.
+
+    Source: deck, "Decompositions of ELBO".
+    """
+    table = _table(log_joint, q, num_nodes)
+    if isinstance(q, Gaussian):
+        log_prior = gaussian.log_prob(prior, table.z)
+    else:
+        prior = _checks.simplex("prior", prior, "k", k=table.mass.shape[1])
+        impossible = (prior == 0)[None, :] & (table.mass > 0)
+        if not isinstance(impossible, jax.core.Tracer) and impossible.any():
+            raise ValueError("prior: got 0 where q is not, wanted entries above 0")
+        log_prior = _log(prior)[None, :]
+    return _decompositions(table, log_prior)
+
+
+def importance_weighted_bound(
+    key: Key[Array, ""], log_joint: LogJoint, q: Q, *, num_samples: int
+) -> Value:
+    """One unbiased draw of the bound that tightens with its number of samples.
+
+    L_s = E log 1/s sum_j p(x, z_j) / q(z_j),   z_j ~ q
+    ELBO = L_1 <= L_2 <= ... <= log p(x)
+
+    The expectation is over keys: `vmap` over split keys, and average. A draw has a
+    gradient in a Gaussian q, as its z moves with it (S32); in an enumerable q not.
+
+    Args:
+        key: a typed key; every point draws its own z.
+        log_joint: as `elbo`.
+        q: as `elbo`; a Gaussian may have any dimension.
+        num_samples: s, at least 1.
+
+    Returns:
+        `n` values or a scalar, in nats.
+
+    Raises:
+        ValueError: as `elbo`; or `num_samples` is below 1, or `key` is no key.
+
+    Source: Burda et al. 2016, "Importance Weighted Autoencoders", theorem 1.
+    """
+    key, num_samples = _checks.key(key), _checks.count("num_samples", num_samples)
+    if isinstance(q, Gaussian):
+        z = gaussian.sample(key, q, num_samples)
+        log_ratios = _evaluated(log_joint, z) - gaussian.log_prob(q, z)
+    else:
+        table = _table(log_joint, q)
+        shape = (num_samples, len(table.mass))
+        z = jax.random.categorical(key, jnp.log(table.mass), shape=shape)
+        log_ratios = jnp.take_along_axis(table.log_joint - table.log_q, z.T, axis=1)
+    return logsumexp(log_ratios, axis=-1) - jnp.log(num_samples)
+
+
+def importance_weighted_bound_exact(
+    log_joint: Float[Array, "n k"], q: Float[Array, "n k"], *, num_samples: int
+) -> Float[Array, " n"]:
+    """The bound L_s itself, by enumerating all k^s draws of an enumerable z.
+
+    Args:
+        log_joint: as `elbo`, an array.
+        q: as `elbo`, an array.
+        num_samples: s, with k^s at most 100000.
+
+    Returns:
+        `n` values, in nats.
+
+    Raises:
+        ValueError: as `importance_weighted_bound`; or k^s is too large.
+
+    Source: Burda et al. 2016.
+    """
+    table = _table(log_joint, q)
+    num_samples, k = _checks.count("num_samples", num_samples), table.mass.shape[1]
+    if k**num_samples > 100_000:
+        raise ValueError(
+            f"num_samples: got {num_samples}, which makes {k}^{num_samples} draws, "
+            "wanted at most 100000; use importance_weighted_bound"
+        )
+    draws = np.array(list(itertools.product(range(k), repeat=num_samples)))
+    log_ratios = (table.log_joint - table.log_q)[:, draws]
+    values = logsumexp(log_ratios, axis=-1) - jnp.log(num_samples)
+    return _expect(table.mass[:, draws].prod(axis=-1), values)
+
+
+class _Table(NamedTuple):
+    """A model and a q, value by value of z along the last axis.
+
+    Mass is q(z) times the cell that z stands for; an enumerated z has a cell of 1.
+    """
+
+    log_joint: Array
+    log_q: Array
+    mass: Array
+    log_cell: Array | float = 0.0
+    z: Array | None = None
+
+
+def _table(log_joint, q, num_nodes=None):
+    if isinstance(q, Gaussian):
+        return _on_grid(log_joint, q, num_nodes)
+    log_joint = _checks.log_density("log_joint", log_joint, "n k")
+    n, k = log_joint.shape
+    q = _checks.simplex("q", q, "n k", n=n, k=k)
+    return _Table(log_joint, _log(q), q)
+
+
+def _on_grid(log_joint, q, num_nodes):
+    # The trapezoidal rule: for smooth integrands that vanish at both ends its error
+    # falls exponentially in the number of nodes (Trefethen and Weideman 2014).
+    mean = _checks.as_array("q.mean", q.mean, "m")
+    variance = _checks.positive("q.variance", q.variance, "", "m", m=len(mean))
+    if len(mean) not in NUM_NODES:
+        raise ValueError(
+            f"q.mean: got {len(mean)} dimensions, wanted one or two for a grid; use "
+            "importance_weighted_bound"
+        )
+    num_nodes = NUM_NODES[len(mean)] if num_nodes is None else num_nodes
+    num_nodes = _checks.count("num_nodes", num_nodes, low=3)
+    if num_nodes % 2 == 0:
+        raise ValueError(f"num_nodes: got {num_nodes}, wanted an odd number")
+    z, log_q, mass, log_cell = _density_on_grid(Gaussian(mean, variance), num_nodes)
+    table = _Table(_evaluated(log_joint, z), log_q, mass, log_cell, z)
+    if not isinstance(table.mass + table.log_joint, jax.core.Tracer):
+        _accurate(table, (num_nodes,) * len(mean))
+    return table
+
+
+@partial(jax.jit, static_argnums=1)
+def _density_on_grid(q, num_nodes):
+    reach = jnp.maximum(Z_MAX, jnp.abs(q.mean) + 10 * jnp.sqrt(q.variance))
+    # the integral does not depend on the grid, so no gradient goes through it
+    reach = jax.lax.stop_gradient(reach)
+    axes = reach[:, None] * jnp.linspace(-1, 1, num_nodes, dtype=reach.dtype)[None, :]
+    z = jnp.stack(jnp.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(reach))
+    log_q = gaussian.log_prob(q, z)
+    log_cell = jnp.log(2 * reach / (num_nodes - 1)).sum()
+    return z, log_q, jnp.exp(log_q + log_cell), log_cell
+
+
+def _accurate(table, shape):
+    """Raise unless every other node gives the same, and nothing is cut off."""
+    tolerance = np.sqrt(jnp.finfo(table.mass.dtype).eps)
+    log_joint, mass = (
+        np.asarray(leaf, float) for leaf in (table.log_joint, table.mass)
+    )
+    joint = np.exp(log_joint - log_joint.max())
+    energy = np.where(mass > 0, mass * log_joint, 0)
+    every_other = (slice(None, None, 2),) * len(shape)
+    for what, cells in ("q(z)", mass), ("p(x, z)", joint), ("E_q log p(x, z)", energy):
+        fine, coarse = cells.sum(), cells.reshape(shape)[every_other].sum()
+        error = abs(coarse * 2 ** len(shape) - fine) / (1 + abs(fine))
+        if not error <= tolerance:
+            raise ValueError(
+                f"num_nodes: got {shape[0]}, too few for {what}: half as many change "
+                f"its integral by {error:.1e} of itself; give more"
+            )
+    edge = np.pad(np.zeros([size - 2 for size in shape], bool), 1, constant_values=True)
+    cut = joint[edge.ravel()].max()
+    if cut > tolerance:
+        raise ValueError(
+            f"log_joint: got p(x, z) still {cut:.1e} of its peak at the grid's edge, "
+            "wanted a density that vanishes there; rescale z"
+        )
+
+
+def _evaluated(log_joint, z):
+    return _checks.log_density("log_joint(z)", log_joint(z), "s", s=len(z))
+
+
+@jax.jit
+def _decompositions(table, log_prior):
+    log_joint, log_q, mass, log_cell, _ = table
+    log_evidence = logsumexp(log_joint + log_cell, axis=-1)
+    log_posterior = log_joint - log_evidence[..., None]
+    return Decompositions(
+        EnergyEntropy(_expect(mass, log_joint), -_expect(mass, log_q)),
+        EvidenceKL(log_evidence, _expect(mass, log_q - log_posterior)),
+        ReconstructionKL(
+            _expect(mass, log_joint - log_prior), _expect(mass, log_q - log_prior)
+        ),
+    )
+
+
+def _log(probabilities):
+    """Log with 0 in place of -inf: what it is multiplied with is 0 there."""
+    return jnp.log(jnp.where(probabilities > 0, probabilities, 1))
+
+
+def _expect(mass, values):
+    # 0 log 0 = 0; the choice comes first, so that no gradient meets 0 * -inf
+    return (mass * jnp.where(mass > 0, values, 0)).sum(axis=-1)
