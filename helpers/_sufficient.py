@@ -1,0 +1,160 @@
+"""A mixture in natural parameters and sufficient statistics: the fast form of EM.
+
+With features phi(x) = (1, x, squares and products of x) a component's log joint is
+linear in them, log p(x, z=k) = theta_k . phi(x), and so
+
+    d/d theta_k  sum_i log sum_j exp(theta_j . phi(x_i)) = sum_i r_ik phi(x_i)
+
+(Fisher's identity): the gradient of the log-likelihood IS the expected sufficient
+statistics, the sums that the M-step divides. One pass over the data gives both.
+"""
+
+import math
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import logsumexp
+
+from helpers.mixture import Mixture
+
+
+def in_columns(x, chunk_size=None):
+    """Centred points as `chunks (1 + d) size`: row 0 is 1 for a point, 0 for padding.
+
+    Columns make each operation run along memory, and a chunk stays in cache. Squares
+    are expanded later, so the mean must go first, or it would take all the digits.
+    """
+    n, d = x.shape
+    centre = x.mean(axis=0)
+    # a mean of large numbers is itself rounded; the second pass mends that
+    centre = centre + (x - centre[None, :]).mean(axis=0)
+    if chunk_size is None:
+        chunk_size = max(256, 2**14 // (d + 2))
+    chunks = math.ceil(n / chunk_size)
+    size = math.ceil(n / chunks)
+    rows = jnp.concatenate([jnp.ones_like(x[:, :1]), x - centre[None, :]], axis=1)
+    rows = jnp.pad(rows, ((0, chunks * size - n), (0, 0)))
+    return rows.reshape(chunks, size, 1 + d).transpose(0, 2, 1), centre
+
+
+def _log_joint(theta, columns):
+    """Theta . phi(x), `k size`, where phi is 1, x, and |x|^2 or the products i <= j."""
+    d = len(columns) - 1
+    x = columns[1:]
+    if theta.shape[1] == d + 2:
+        phi = jnp.concatenate([columns, (x**2).sum(axis=0, keepdims=True)])
+    elif d <= 4:
+        phi = jnp.concatenate([columns, *(x[i : i + 1] * x[i:] for i in range(d))])
+    else:
+        # the same sum as constant + x . (linear + square x): for many products one
+        # large multiplication of matrices takes half the time
+        square = jnp.zeros((len(theta), d, d), theta.dtype)
+        square = square.at[:, *np.triu_indices(d)].set(theta[:, d + 1 :])
+        affine = jnp.concatenate([theta[:, 1 : d + 1, None], square], axis=2)
+        slopes = _product(affine.reshape(-1, d + 1), columns).reshape(-1, *x.shape)
+        return theta[:, :1] + (slopes * x[None, :, :]).sum(axis=1)
+    return _product(theta, phi)
+
+
+# highest: accelerators otherwise round the factors
+_product = partial(jnp.matmul, precision="highest")
+
+
+def natural(params):
+    """Theta, one row a component: log p(x, z=k) = theta_k . phi(x)."""
+    weights, means, covariances = params
+    d = means.shape[1]
+    if covariances.ndim == 1:
+        linear = means / covariances[:, None]
+        square = -0.5 / covariances[:, None]
+        log_det = d * jnp.log(covariances)
+    else:
+        root = jnp.linalg.cholesky(covariances)
+        eye = jnp.broadcast_to(jnp.eye(d, dtype=root.dtype), root.shape)
+        inverse = jax.lax.linalg.triangular_solve(root, eye, left_side=True, lower=True)
+        precisions = jnp.einsum("kli,klj->kij", inverse, inverse, precision="highest")
+        linear = jnp.einsum("kij,kj->ki", precisions, means, precision="highest")
+        rows, cols = np.triu_indices(d)
+        square = -np.where(rows == cols, 0.5, 1.0)[None, :] * precisions[:, rows, cols]
+        square = square.astype(root.dtype)
+        log_det = 2 * jnp.log(jnp.diagonal(root, axis1=1, axis2=2)).sum(axis=1)
+    constant = -0.5 * ((linear * means).sum(axis=1) + log_det + d * jnp.log(2 * jnp.pi))
+    # finite for a weight of 0 too: padding multiplies it by 0
+    log_weights = jnp.maximum(jnp.log(weights), jnp.finfo(weights.dtype).min / 2)
+    return jnp.concatenate([(log_weights + constant)[:, None], linear, square], axis=1)
+
+
+def expected_statistics(theta, columns):
+    """l(theta) and its gradient sum_i r_ik phi(x_i), chunk by chunk."""
+
+    @jax.value_and_grad
+    def log_likelihood(theta, columns):
+        # padding has a 0 in row 0 of its columns, and so no part in either sum
+        return _product(columns[0], logsumexp(_log_joint(theta, columns), axis=0))
+
+    def add(total, chunk):
+        return jax.tree.map(jnp.add, total, log_likelihood(theta, chunk)), None
+
+    zero = jnp.zeros((), theta.dtype), jnp.zeros_like(theta)
+    return jax.lax.scan(add, zero, columns)[0]
+
+
+def maximise(statistics, previous, floor=None):
+    """The M-step from expected statistics; a component with none stays as it was."""
+    d = previous.means.shape[1]
+    counts = statistics[:, 0]
+    some = counts > 0
+    averages = statistics / jnp.where(some, counts, 1)[:, None]
+    means, squares = averages[:, 1 : d + 1], averages[:, d + 1 :]
+    if previous.covariances.ndim == 1:
+        covariances = (squares[:, 0] - (means**2).sum(axis=1)) / d
+        if floor is not None:
+            covariances = jnp.maximum(covariances, floor)
+    else:
+        rows, cols = np.triu_indices(d)
+        place = np.zeros((d, d), int)
+        place[rows, cols] = place[cols, rows] = np.arange(len(rows))
+        covariances = squares[:, place] - means[:, :, None] * means[:, None, :]
+        if floor is not None:
+            variances, axes = jnp.linalg.eigh(covariances)
+            scaled = axes * jnp.maximum(variances, floor)[:, None, :]
+            covariances = jnp.einsum("kij,klj->kil", scaled, axes, precision="highest")
+    means = jnp.where(some[:, None], means, previous.means)
+    some = some.reshape((-1,) + (1,) * (covariances.ndim - 1))
+    covariances = jnp.where(some, covariances, previous.covariances)
+    return Mixture(counts / counts.sum(), means, covariances)
+
+
+def collapsed(params, floor, constrained):
+    """Components whose least variance is the floor, or lost in its own rounding."""
+    _, means, covariances = params
+    if covariances.ndim == 1:
+        variances = covariances[:, None]
+        seconds = variances + (means**2).mean(axis=1, keepdims=True)
+    else:
+        diagonal = jnp.diagonal(covariances, axis1=1, axis2=2)
+        seconds = diagonal + means**2
+        if constrained:
+            variances = jnp.linalg.eigvalsh(covariances)
+        else:
+            variances = jnp.diagonal(jnp.linalg.cholesky(covariances), axis1=1, axis2=2)
+            variances = variances**2
+    eps = jnp.finfo(means.dtype).eps
+    # a variance is E x^2 - (E x)^2, so E x^2 sets the size of its rounding error
+    limit = 16 * means.shape[1] * eps * seconds
+    # not (a > b) rather than a <= b: nan counts as collapsed
+    return ~(variances > jnp.maximum(limit, floor * (1 + 16 * eps))).all(axis=1)
+
+
+def equal(params):
+    """Components that have the mean and the covariance of another one."""
+    _, means, covariances = params
+    tolerance = jnp.sqrt(jnp.finfo(means.dtype).eps)
+    covariances = covariances.reshape(len(means), -1)
+    size = jnp.abs(covariances).max(axis=1)
+    apart = ((means[:, None, :] - means[None, :, :]) ** 2).max(axis=2)
+    wider = jnp.abs(covariances[:, None, :] - covariances[None, :, :]).max(axis=2)
+    same = (apart < tolerance**2 * size[:, None]) & (wider < tolerance * size[:, None])
+    return same.sum(axis=1) > 1

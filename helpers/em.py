@@ -1,0 +1,373 @@
+"""EM: climb the likelihood by making the bound tight, then raising it (S18 to S21).
+
+`e_step` and `m_step` read as the slide does. `fit` makes the same climb in one compiled
+loop, several times faster: the gradient of the log-likelihood in natural parameters is
+what the M-step needs of the data (`helpers/_sufficient.py` says how).
+"""
+
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Bool, Float, Int
+
+from helpers import _checks, _sufficient, mixture
+from helpers.mixture import Mixture
+
+__all__ = [
+    "EMResult",
+    "convergence_rate",
+    "e_step",
+    "faults",
+    "fit",
+    "gradient_ascent",
+    "m_step",
+]
+
+
+class EMResult(NamedTuple):
+    """Where a climb ended, how it went, and which components went wrong.
+
+    log_likelihoods[t] is l(theta(t)), a SUM over points in nats, for t from 0 (the
+    start) to num_steps; beyond that it is nan. `params` are theta(num_steps).
+    """
+
+    params: Mixture
+    log_likelihoods: Float[Array, " t"]
+    num_steps: Int[Array, ""]
+    converged: Bool[Array, ""]  # the last step gained less than the tolerance
+    lost: Bool[Array, " k"]  # holds less than half a point
+    collapsed: Bool[Array, " k"]  # its next variance is the floor, or mere rounding
+    equal: Bool[Array, " k"]  # has the mean and covariance of another: a saddle
+
+
+def e_step(params: Mixture, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
+    """E-step: each point's posterior, the best q for these parameters (S18).
+
+    q_i(k) = p(z=k given x_i; theta) = p(x_i, z=k) / sum_j p(x_i, z=j)
+
+    Args:
+        params: the mixture.
+        x: points `n d`.
+
+    Returns:
+        responsibilities `n k`, each row summing to 1.
+
+    Raises:
+        ValueError: as `mixture.log_joint`.
+
+    Source: deck, "Expectation-Maximization (EM) Algorithm"; Bishop 2006, eq. 9.23.
+    """
+    return jax.nn.softmax(mixture.log_joint(params, x), axis=1)
+
+
+def m_step(
+    responsibilities: Float[Array, "n k"],
+    x: Float[Array, "n d"],
+    *,
+    covariance_type: Literal["spherical", "full"] = "spherical",
+) -> Mixture:
+    """M-step: the parameters that maximise the bound for these q (S19).
+
+    N_k = sum_i q_i(k),   weights_k = N_k / N,   means_k = sum_i q_i(k) x_i / N_k
+    covariances_k = sum_i q_i(k) |x_i - means_k|^2 / (D N_k)                spherical
+                  = sum_i q_i(k) (x_i - means_k) (x_i - means_k)^T / N_k    full
+
+    Args:
+        responsibilities: q as `n k` probabilities, each row summing to 1.
+        x: points `n d`.
+        covariance_type: "spherical" (covariances `k`) or "full" (`k d d`).
+
+    Returns:
+        Mixture. A component that holds one point alone gets the exact limit,
+        covariance 0, which `mixture.log_joint` refuses.
+
+    Raises:
+        ValueError: a shape does not fit, a number is not finite, a row is not on the
+            simplex, or a component has no responsibility at all and so no update.
+
+    Source: deck, "Expectation-Maximization (EM) Algorithm"; Bishop 2006, eq. 9.24-26.
+    """
+    x = _checks.as_array("x", x, "n d")
+    q = _checks.simplex("responsibilities", responsibilities, "n k", n=len(x))
+    _checks.one_of("covariance_type", covariance_type, "spherical", "full")
+    counts = q.sum(axis=0)
+    _checks.positive("responsibilities of a component", counts, "k")
+    means = q.T @ x / counts[:, None]
+    differences = x[:, None, :] - means[None, :, :]
+    if covariance_type == "spherical":
+        squares = (differences**2).mean(axis=2)
+        covariances = (q * squares).sum(axis=0) / counts
+    else:
+        products = jnp.einsum("nk,nki,nkj->kij", q, differences, differences)
+        covariances = products / counts[:, None, None]
+    return Mixture(counts / len(x), means, covariances)
+
+
+def fit(
+    params: Mixture,
+    x: Float[Array, "n d"],
+    *,
+    num_steps: int = 100,
+    tol: float = 1e-6,
+    variance_floor: float = 0.0,
+    chunk_size: int | None = None,
+) -> EMResult:
+    """Run EM: theta(t+1) = m_step(e_step(theta(t), x), x), until it settles.
+
+    The climb stops after `num_steps`, or when a step changes the log-likelihood by
+    less than `tol`, or just before a variance would become rounding (a component that
+    falls onto one point makes the likelihood infinite). Nothing is repaired: a weight
+    of 0 stays 0 and equal components stay equal, each reported in the result.
+    `vmap` over starting points runs all of them in one program.
+
+    Args:
+        params: the start; its covariances choose spherical (`k`) or full (`k d d`).
+        x: points `n d`.
+        num_steps: how many steps at most, at least 1.
+        tol: nats a point; 0 runs all the steps.
+        variance_floor: least variance in any direction. Above 0 the M-step maximises
+            the bound under this constraint, so the climb is as monotone as without.
+        chunk_size: points handled at a time, chosen by d if None; memory beyond one
+            copy of the data does not grow with n.
+
+    Returns:
+        EMResult.
+
+    Raises:
+        ValueError: as `mixture.log_joint`; or `x` has fewer distinct points than there
+            are components, or an option is out of range.
+
+    Source: Dempster, Laird and Rubin 1977; deck, "Convergence of EM Algorithm".
+    """
+    params, x = _start(params, x)
+    floor = _checks.not_negative("variance_floor", variance_floor, "")
+    floored = isinstance(floor, jax.core.Tracer) or bool(floor > 0)
+    sizes = _sizes(num_steps, chunk_size)
+    tol = _checks.not_negative("tol", tol, "")
+    return _climb(params, x, tol, floor, None, floored, *sizes)
+
+
+def gradient_ascent(
+    params: Mixture,
+    x: Float[Array, "n d"],
+    *,
+    optimizer: Any,
+    num_steps: int,
+    tol: float = 0.0,
+    chunk_size: int | None = None,
+) -> EMResult:
+    """Climb the log-likelihood by its gradient, the other way up (S03, S09).
+
+    theta <- theta + optimizer(grad l(theta) / N), on unconstrained parameters: the
+    weights' logarithms before normalising, the means, and the logarithms of the
+    variances or of the diagonals of the Cholesky factors. A step costs one pass over
+    the data, as a step of EM does.
+
+    Args:
+        params: the start; its covariances choose spherical (`k`) or full (`k d d`).
+        x: points `n d`.
+        optimizer: any `optax` optimiser, such as `optax.adam(0.05)`; it descends the
+            MEAN negative log-likelihood.
+        num_steps: how many steps at most, at least 1.
+        tol: as `fit`.
+        chunk_size: as `fit`.
+
+    Returns:
+        EMResult. A step too large shows as a fall in `log_likelihoods`; one that leaves
+        the finite numbers stops the climb before it, with `collapsed` set.
+
+    Raises:
+        ValueError: as `fit`; or `optimizer` has no `init` and `update`.
+
+    Source: deck, "Difficulties of MLE".
+    """
+    params, x = _start(params, x)
+    if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
+        raise ValueError(
+            f"optimizer: got {type(optimizer).__name__}, wanted an optax optimiser"
+        )
+    sizes = _sizes(num_steps, chunk_size)
+    tol = _checks.not_negative("tol", tol, "")
+    return _climb(params, x, tol, 0.0, optimizer, False, *sizes)
+
+
+def convergence_rate(params: Mixture, x: Float[Array, "n d"]) -> Float[Array, ""]:
+    """How fast EM settles at a fixed point: theta(t) - theta shrinks by this a step.
+
+    rate = spectral radius of d M / d theta,   M(theta) = m_step(e_step(theta, x), x)
+
+    It is the largest share of information that not knowing z takes away: near 0 for
+    components far apart, near 1 where they overlap and EM crawls. The derivative is
+    taken in unconstrained parameters; the direction along which all log weights rise
+    together, which changes nothing, adds an eigenvalue of exactly 0.
+
+    Args:
+        params: a fixed point, as `fit` finds it with a small `tol`.
+        x: points `n d`.
+
+    Returns:
+        scalar, no unit, below 1 at a strict maximum.
+
+    Raises:
+        ValueError: as `mixture.log_joint`; or a step of EM still moves `params`; or a
+            component has weight 0 or no variance, so that there is no derivative.
+
+    Source: Dempster, Laird and Rubin 1977, section 3; Meng and Rubin 1991.
+    """
+    params, x = _start(params, x)
+    _checks.positive("params.weights", params.weights, "k")
+    jacobian, moved = _em_jacobian(params, x)
+    if not np.isfinite(jacobian).all():
+        raise ValueError("params: got a component without a derivative of its M-step")
+    if moved > jnp.cbrt(jnp.finfo(moved.dtype).eps):
+        raise ValueError(
+            f"params: got a point that a step of EM moves by {moved:.1e} of the data's "
+            "spread, wanted a fixed point; fit with a smaller tol"
+        )
+    # NumPy: JAX finds the eigenvalues of such a matrix on the CPU only
+    return jnp.asarray(np.abs(np.linalg.eigvals(jacobian)).max(), moved.dtype)
+
+
+def faults(result: EMResult) -> list[str]:
+    """Say in words what went wrong with which component; empty if nothing did.
+
+    Args:
+        result: of one run of `fit` or `gradient_ascent`, not of a `vmap` over many.
+
+    Returns:
+        one sentence for each fault.
+    """
+    sentences = {
+        "lost": "holds less than half a point: a weight of 0 stays 0",
+        "collapsed": "has collapsed: its variance is the floor or mere rounding, and "
+        "without a floor the likelihood has no upper bound there",
+        "equal": "equals another component, and EM cannot part them: a saddle",
+    }
+    return [
+        f"component {k} {sentence}"
+        for field, sentence in sentences.items()
+        for k in np.flatnonzero(getattr(result, field))
+    ]
+
+
+def _sizes(num_steps, chunk_size):
+    if chunk_size is not None:
+        chunk_size = _checks.count("chunk_size", chunk_size)
+    return _checks.count("num_steps", num_steps), chunk_size
+
+
+def _start(params, x):
+    """Both checked and of one dtype."""
+    params = Mixture(*mixture._checked(params))
+    x = _checks.as_array("x", x, "n d", d=params.means.shape[1])
+    _checks.at_least_distinct("x", x, len(params.weights))
+    dtype = jnp.result_type(x, *params)
+    return jax.tree.map(lambda leaf: leaf.astype(dtype), (params, x))
+
+
+@partial(jax.jit, static_argnums=(4, 5, 6, 7))
+def _climb(params, x, tol, floor, optimizer, floored, num_steps, chunk_size):
+    columns, centre = _sufficient.in_columns(x, chunk_size)
+    params = params._replace(means=params.means - centre[None, :])
+    # EM and an optimiser differ only in what they climb with, and in how the expected
+    # statistics become its next value
+    if optimizer is None:
+        state = params
+
+        def params_of(state):
+            return state
+
+        def update(state, statistics):
+            return _sufficient.maximise(statistics, state, floor if floored else None)
+    else:
+        free = _unconstrained(params)
+        state = free, optimizer.init(free)
+
+        def params_of(state):
+            return _constrained(state[0])
+
+        def update(state, statistics):
+            free, memory = state
+            # the chain rule from theta, whose gradient the statistics are, to `free`
+            _, pull_back = jax.vjp(
+                lambda free: _sufficient.natural(_constrained(free)), free
+            )
+            (gradient,) = pull_back(-statistics / len(x))
+            change, memory = optimizer.update(gradient, memory, free)
+            return jax.tree.map(jnp.add, free, change), memory
+
+    def step(carry):
+        t, state, history, _, _ = carry
+        params = params_of(state)
+        log_likelihood, statistics = _sufficient.expected_statistics(
+            _sufficient.natural(params), columns
+        )
+        gained = jnp.abs(log_likelihood - history[t - 1])  # nan at t = 0
+        history = history.at[t].set(log_likelihood)
+        converged = gained < tol * len(x)
+        proposed = update(state, statistics)
+        collapsed = _sufficient.collapsed(params_of(proposed), floor, floored)
+        stop = converged | (t == num_steps) | (collapsed.any() & (not floored))
+        state = jax.tree.map(partial(jnp.where, stop), state, proposed)
+        report = statistics[:, 0] < 0.5, collapsed, converged
+        return jnp.where(stop, t, t + 1), state, history, report, stop
+
+    none = jnp.zeros(params.weights.shape, bool)
+    history = jnp.full(num_steps + 1, jnp.nan, x.dtype)
+    start = 0, state, history, (none, none, jnp.array(False)), jnp.array(False)
+    t, state, history, (lost, collapsed, converged), _ = jax.lax.while_loop(
+        lambda carry: ~carry[-1], step, start
+    )
+    params = params_of(state)
+    equal = _sufficient.equal(params)
+    params = params._replace(means=params.means + centre[None, :])
+    return EMResult(params, history, t, converged, lost, collapsed, equal)
+
+
+def _unconstrained(params):
+    """Log weights, means, and the log of variances or of Cholesky diagonals."""
+    weights, means, covariances = params
+    if covariances.ndim == 1:
+        return jnp.log(weights), means, jnp.log(covariances)
+    root = jnp.linalg.cholesky(covariances)
+    diagonal = jnp.diagonal(root, axis1=1, axis2=2)
+    return jnp.log(weights), means, jnp.tril(root, -1) + _diagonal(jnp.log(diagonal))
+
+
+def _constrained(free):
+    """The mixture that any unconstrained numbers stand for."""
+    log_weights, means, roots = free
+    weights = jax.nn.softmax(log_weights)
+    if roots.ndim == 1:
+        return Mixture(weights, means, jnp.exp(roots))
+    diagonal = jnp.diagonal(roots, axis1=1, axis2=2)
+    roots = jnp.tril(roots, -1) + _diagonal(jnp.exp(diagonal))
+    return Mixture(weights, means, jnp.einsum("kil,kjl->kij", roots, roots))
+
+
+def _diagonal(rows):
+    return rows[:, :, None] * jnp.eye(rows.shape[1], dtype=rows.dtype)[None]
+
+
+@jax.jit
+def _em_jacobian(params, x):
+    """Jacobian of the EM map in unconstrained numbers, and how far a step moves."""
+    columns, centre = _sufficient.in_columns(x)
+    scale = jnp.sqrt((columns[:, 1:] ** 2).sum() / x.size)
+    columns = jnp.concatenate([columns[:, :1], columns[:, 1:] / scale], axis=1)
+    means = (params.means - centre[None, :]) / scale
+    params = Mixture(params.weights, means, params.covariances / scale**2)
+    free, as_tree = ravel_pytree(_unconstrained(params))
+
+    def em_map(free):
+        params = _constrained(as_tree(free))
+        _, statistics = _sufficient.expected_statistics(
+            _sufficient.natural(params), columns
+        )
+        return ravel_pytree(_unconstrained(_sufficient.maximise(statistics, params)))[0]
+
+    return jax.jacfwd(em_map)(free), jnp.abs(em_map(free) - free).max()
