@@ -34,9 +34,10 @@ def in_columns(x, chunk_size=None):
         chunk_size = max(256, 2**14 // (d + 2))
     chunks = math.ceil(n / chunk_size)
     size = math.ceil(n / chunks)
-    rows = jnp.concatenate([jnp.ones_like(x[:, :1]), x - centre[None, :]], axis=1)
-    rows = jnp.pad(rows, ((0, chunks * size - n), (0, 0)))
-    return rows.reshape(chunks, size, 1 + d).transpose(0, 2, 1), centre
+    x = jnp.pad(x, ((0, chunks * size - n), (0, 0))).reshape(chunks, size, d)
+    point = (jnp.arange(chunks * size) < n).astype(x.dtype).reshape(chunks, 1, size)
+    x = (x.transpose(0, 2, 1) - centre[None, :, None]) * point
+    return jnp.concatenate([point, x], axis=1), centre
 
 
 def _log_joint(theta, columns):
@@ -81,8 +82,12 @@ def natural(params):
         square = square.astype(root.dtype)
         log_det = 2 * jnp.log(jnp.diagonal(root, axis1=1, axis2=2)).sum(axis=1)
     constant = -0.5 * ((linear * means).sum(axis=1) + log_det + d * jnp.log(2 * jnp.pi))
-    # finite for a weight of 0 too: padding multiplies it by 0
-    log_weights = jnp.maximum(jnp.log(weights), jnp.finfo(weights.dtype).min / 2)
+    # finite for a weight of 0 too: padding multiplies it by 0, and gradients pass it
+    log_weights = jnp.where(
+        weights > 0,
+        jnp.log(jnp.where(weights > 0, weights, 1)),
+        jnp.finfo(weights.dtype).min / 2,
+    )
     return jnp.concatenate([(log_weights + constant)[:, None], linear, square], axis=1)
 
 

@@ -11,7 +11,6 @@ A model comes in as its log joint, and no model is imported:
 
 import itertools
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -20,7 +19,7 @@ import numpy as np
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, Key
 
-from helpers import _checks, gaussian
+from helpers import _checks, _grid, gaussian
 from helpers.gaussian import Gaussian
 
 __all__ = [
@@ -38,10 +37,6 @@ __all__ = [
 LogJoint = Float[Array, "n k"] | Callable[[Array], Array]
 Q = Float[Array, "n k"] | Gaussian
 Value = Float[Array, "*n"]
-
-# The grid's least half-width, as the decoder's, and the nodes of an axis by dimension.
-Z_MAX = 10.0
-NUM_NODES = {1: 2001, 2: 401}
 
 
 class EnergyEntropy(NamedTuple):
@@ -193,7 +188,7 @@ def importance_weighted_bound(
     key, num_samples = _checks.key(key), _checks.count("num_samples", num_samples)
     if isinstance(q, Gaussian):
         z = gaussian.sample(key, q, num_samples)
-        log_ratios = _evaluated(log_joint, z) - gaussian.log_prob(q, z)
+        log_ratios = _grid.evaluate(log_joint, z) - gaussian.log_prob(q, z)
     else:
         table = _table(log_joint, q)
         shape = (num_samples, len(table.mass))
@@ -233,89 +228,13 @@ def importance_weighted_bound_exact(
     return _expect(table.mass[:, draws].prod(axis=-1), values)
 
 
-class _Table(NamedTuple):
-    """A model and a q, value by value of z along the last axis.
-
-    Mass is q(z) times the cell that z stands for; an enumerated z has a cell of 1.
-    """
-
-    log_joint: Array
-    log_q: Array
-    mass: Array
-    log_cell: Array | float = 0.0
-    z: Array | None = None
-
-
 def _table(log_joint, q, num_nodes=None):
     if isinstance(q, Gaussian):
-        return _on_grid(log_joint, q, num_nodes)
+        return _grid.tabulate(log_joint, q, num_nodes)
     log_joint = _checks.log_density("log_joint", log_joint, "n k")
     n, k = log_joint.shape
     q = _checks.simplex("q", q, "n k", n=n, k=k)
-    return _Table(log_joint, _log(q), q)
-
-
-def _on_grid(log_joint, q, num_nodes):
-    # The trapezoidal rule: for smooth integrands that vanish at both ends its error
-    # falls exponentially in the number of nodes (Trefethen and Weideman 2014).
-    mean = _checks.as_array("q.mean", q.mean, "m")
-    variance = _checks.positive("q.variance", q.variance, "", "m", m=len(mean))
-    if len(mean) not in NUM_NODES:
-        raise ValueError(
-            f"q.mean: got {len(mean)} dimensions, wanted one or two for a grid; use "
-            "importance_weighted_bound"
-        )
-    num_nodes = NUM_NODES[len(mean)] if num_nodes is None else num_nodes
-    num_nodes = _checks.count("num_nodes", num_nodes, low=3)
-    if num_nodes % 2 == 0:
-        raise ValueError(f"num_nodes: got {num_nodes}, wanted an odd number")
-    z, log_q, mass, log_cell = _density_on_grid(Gaussian(mean, variance), num_nodes)
-    table = _Table(_evaluated(log_joint, z), log_q, mass, log_cell, z)
-    if not isinstance(table.mass + table.log_joint, jax.core.Tracer):
-        _accurate(table, (num_nodes,) * len(mean))
-    return table
-
-
-@partial(jax.jit, static_argnums=1)
-def _density_on_grid(q, num_nodes):
-    reach = jnp.maximum(Z_MAX, jnp.abs(q.mean) + 10 * jnp.sqrt(q.variance))
-    # the integral does not depend on the grid, so no gradient goes through it
-    reach = jax.lax.stop_gradient(reach)
-    axes = reach[:, None] * jnp.linspace(-1, 1, num_nodes, dtype=reach.dtype)[None, :]
-    z = jnp.stack(jnp.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(reach))
-    log_q = gaussian.log_prob(q, z)
-    log_cell = jnp.log(2 * reach / (num_nodes - 1)).sum()
-    return z, log_q, jnp.exp(log_q + log_cell), log_cell
-
-
-def _accurate(table, shape):
-    """Raise unless every other node gives the same, and nothing is cut off."""
-    tolerance = np.sqrt(jnp.finfo(table.mass.dtype).eps)
-    log_joint, mass = (
-        np.asarray(leaf, float) for leaf in (table.log_joint, table.mass)
-    )
-    joint = np.exp(log_joint - log_joint.max())
-    energy = np.where(mass > 0, mass * log_joint, 0)
-    every_other = (slice(None, None, 2),) * len(shape)
-    for what, cells in ("q(z)", mass), ("p(x, z)", joint), ("E_q log p(x, z)", energy):
-        fine, coarse = cells.sum(), cells.reshape(shape)[every_other].sum()
-        error = abs(coarse * 2 ** len(shape) - fine) / (1 + abs(fine))
-        if not error <= tolerance:
-            raise ValueError(
-                f"num_nodes: got {shape[0]}, too few for {what}: half as many change "
-                f"its integral by {error:.1e} of itself; give more"
-            )
-    edge = np.pad(np.zeros([size - 2 for size in shape], bool), 1, constant_values=True)
-    cut = joint[edge.ravel()].max()
-    if cut > tolerance:
-        raise ValueError(
-            f"log_joint: got p(x, z) still {cut:.1e} of its peak at the grid's edge, "
-            "wanted a density that vanishes there; rescale z"
-        )
-
-
-def _evaluated(log_joint, z):
-    return _checks.log_density("log_joint(z)", log_joint(z), "s", s=len(z))
+    return _grid.Table(log_joint, _log(q), q)
 
 
 @jax.jit

@@ -4,6 +4,7 @@ log p(x) = log sum_k weights_k N(x; means_k, covariances_k) can be evaluated, so
 gradient ascent and EM both apply; its maximum has no closed form (S09).
 """
 
+from functools import partial
 from typing import Literal, NamedTuple
 
 import jax
@@ -190,13 +191,16 @@ def init_from_data(
     _checks.one_of("covariance_type", covariance_type, "spherical", "full")
     num_components = _checks.count("num_components", num_components, high=len(x))
     _checks.at_least_distinct("x", x, num_components)
+    start = _start(key, x, num_components, covariance_type == "full")
+    _checks.covariance("covariance of x", start.covariances, "k", "k d d")
+    return start
+
+
+@partial(jax.jit, static_argnums=(2, 3))
+def _start(key, x, num_components, full):
     centred = x - x.mean(axis=0)[None, :]
-    if covariance_type == "spherical":
-        spread = (centred**2).mean()
-    else:
-        spread = centred.T @ centred / len(x)
+    spread = centred.T @ centred / len(x) if full else (centred**2).mean()
     covariances = jnp.broadcast_to(spread, (num_components, *spread.shape))
-    _checks.covariance("covariance of x", covariances, "k", "k d d")
     weights = jnp.full(num_components, 1 / num_components, x.dtype)
     return Mixture(weights, _kmeans_plus_plus(key, x, num_components), covariances)
 
