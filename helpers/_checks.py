@@ -65,7 +65,7 @@ def simplex(name, value, shape, **sizes):
             where = tuple(map(int, bad[0]))
             place = f" in row {where[0]}" if where else ""
             raise ValueError(
-                f"{name}: got a sum of {totals[where]:.10g}{place}, wanted a sum of 1"
+                f"{name}: got a sum of {totals[where]}{place}, wanted a sum of 1"
             )
     return array
 
