@@ -60,7 +60,7 @@ def e_step(params: Mixture, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
 
     Source: deck, "Expectation-Maximization (EM) Algorithm"; Bishop 2006, eq. 9.23.
     """
-    return jax.nn.softmax(mixture.log_joint(params, x), axis=1)
+    return mixture.responsibilities(params, x)
 
 
 def m_step(
