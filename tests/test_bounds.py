@@ -279,7 +279,7 @@ def test_dtype_is_kept(dtype):
         (LOG_JOINT, ANY_Q[:, :2], "q", "shape (20, 2)", "k = 3"),
         (LOG_JOINT, ANY_Q[0], "q", "shape (3,)", "(n, k)"),
         (LOG_JOINT[0], ANY_Q, "log_joint", "shape (3,)", "(n, k)"),
-        (LOG_JOINT, 2 * ANY_Q, "q", "2 in row 0", "a sum of 1"),
+        (LOG_JOINT, 2 * ANY_Q, "q", "in row 0", "a sum of 1"),
         ([[0.0, 0.0]], [[1.5, -0.5]], "q", "-0.5 at index (0, 1)", "at least 0"),
         ([[np.nan, 0.0]], [[0.5, 0.5]], "log_joint", "nan at index (0, 0)", "finite"),
         ([[np.inf, 0.0]], [[0.5, 0.5]], "log_joint", "inf at index (0, 0)", "finite"),

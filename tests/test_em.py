@@ -495,7 +495,7 @@ def test_what_is_no_optimiser_is_refused(refused):
 @pytest.mark.parametrize(
     ("q", "argument", "came", "wanted"),
     [
-        (np.ones((272, 2)), "responsibilities", "2 in row 0", "a sum of 1"),
+        (np.ones((272, 2)), "responsibilities", "in row 0", "a sum of 1"),
         (np.ones((3, 1)), "responsibilities", "shape (3, 1)", "n = 272"),
         (np.full((272, 2), [1, 0]), "responsibilities of a component", "0.0", "above"),
     ],
