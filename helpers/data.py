@@ -13,15 +13,16 @@ __all__ = ["digits", "old_faithful", "two_moons"]
 
 
 def old_faithful() -> Float[np.ndarray, "272 2"]:
-    """272 eruptions of the Old Faithful geyser, Yellowstone, August 1985.
+    """272 eruptions of the Old Faithful geyser, Yellowstone National Park.
 
     Returns:
         `272 2` in float64: the eruption's length in minutes, and the waiting time to
         the next eruption in minutes.
 
-    Source: Azzalini and Bowman 1990, "A look at some data on the Old Faithful
-    geyser", Applied Statistics 39, 357-365; the form of Haerdle 1991 that R carries
-    as `faithful`. Measurements of nature, free of copyright.
+    Source: Haerdle 1991, "Smoothing Techniques: With Implementation in S", in the form
+    that R carries as `faithful`. Azzalini and Bowman 1990, "A look at some data on the
+    Old Faithful geyser", Applied Statistics 39, 357-365, use a fuller version of 299
+    eruptions. Measurements of nature, free of copyright.
     """
     path = files("helpers") / "old_faithful.csv"
     with path.open() as table:

@@ -104,7 +104,12 @@ def decode(params: Decoder, z: Float[Array, "s m"]) -> Float[Array, "s d"]:
     Source: deck, "Difficulties of MLE (3)".
     """
     weights, biases = _checked(params)
-    hidden = _checks.as_array("z", z, "s m", m=weights[0].shape[0])
+    z = _checks.as_array("z", z, "s m", m=weights[0].shape[0])
+    return _decode(weights, biases, z)
+
+
+@jax.jit  # one small program, where each operation alone would be compiled and kept
+def _decode(weights, biases, hidden):
     for matrix, bias in zip(weights[:-1], biases[:-1], strict=True):
         hidden = jnp.tanh(hidden @ matrix + bias[None, :])
     return hidden @ weights[-1] + biases[-1][None, :]
@@ -138,11 +143,16 @@ def log_joint(
     """
     centres = decode(params, z)
     x = _checks.as_array("x", x, "n d", d=centres.shape[1])
-    variance = _checks.positive("sigma_x", sigma_x, "") ** 2
+    sigma_x = _checks.positive("sigma_x", sigma_x, "")
+    return _log_joint(centres, sigma_x, x, gaussian.log_prob(_prior(params), z))
+
+
+@jax.jit
+def _log_joint(centres, sigma_x, x, log_prior):
     given_z = jax.vmap(
-        lambda centre: gaussian.log_prob(Gaussian(centre, variance), x), out_axes=1
+        lambda centre: gaussian.log_prob(Gaussian(centre, sigma_x**2), x), out_axes=1
     )(centres)
-    return given_z + gaussian.log_prob(_prior(params), z)[None, :]
+    return given_z + log_prior[None, :]
 
 
 def log_marginal_quadrature(
@@ -158,7 +168,8 @@ def log_marginal_quadrature(
 
     The integrand is smooth and vanishes at both ends, so the rule's error falls
     exponentially in the number of nodes (Trefethen and Weideman 2014). It is checked
-    here against the same rule with every other node.
+    here against the same rule with every other node. Under `jit`, where there are no
+    values to look at, this check is left out.
 
     Args:
         params: a decoder of a one-dimensional z.
@@ -221,8 +232,12 @@ def log_marginal_importance(
     q = _prior(params) if proposal is None else proposal
     z = gaussian.sample(key, q, num_samples)
     log_q = gaussian.log_prob(q, z)
-    log_weights = log_joint(params, x, z, sigma_x=sigma_x) - log_q[None, :]
-    return logsumexp(log_weights, axis=1) - jnp.log(num_samples)
+    return _log_mean_exp(log_joint(params, x, z, sigma_x=sigma_x), log_q)
+
+
+@jax.jit
+def _log_mean_exp(log_joint, log_q):
+    return logsumexp(log_joint - log_q[None, :], axis=1) - jnp.log(len(log_q))
 
 
 def posterior_on_grid(
@@ -234,7 +249,7 @@ def posterior_on_grid(
 ) -> Float[Array, "n s"]:
     """Exact posterior density of a one-dimensional z at chosen values (S16).
 
-    p(z given x) = p(x, z) / p(x), with p(x) by quadrature
+    p(z given x) = p(x, z) / p(x), with p(x) by quadrature, checked as there
 
     Args:
         params: a decoder of a one-dimensional z.
@@ -309,9 +324,13 @@ def _quadrature(params, x, sigma_x, num_nodes):
         raise ValueError(f"num_nodes: got {num_nodes}, wanted an odd number")
     z = jnp.linspace(-Z_MAX, Z_MAX, num_nodes, dtype=prior.mean.dtype)
     heights = log_joint(params, x, z[:, None], sigma_x=sigma_x)
-    log_spacing = jnp.log(z[1] - z[0])
-    fine = logsumexp(heights, axis=1) + log_spacing
-    coarse = logsumexp(heights[:, ::2], axis=1) + log_spacing + jnp.log(2.0)
+    return _trapezoid(heights, 2 * Z_MAX / (num_nodes - 1))
+
+
+@jax.jit
+def _trapezoid(heights, spacing):
+    fine = logsumexp(heights, axis=1) + jnp.log(spacing)
+    coarse = logsumexp(heights[:, ::2], axis=1) + jnp.log(2 * spacing)
     return fine, jnp.abs(fine - coarse)
 
 

@@ -4,6 +4,7 @@ Everything else stands on these few lines: a mixture is a sum of them, a decoder
 puts one around its output, and a variational posterior is one over z.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -53,6 +54,12 @@ def log_prob(params: Gaussian, x: Float[Array, "n d"]) -> Float[Array, " n"]:
     """
     mean, variance = _checked(params)
     x = _checks.as_array("x", x, "n d", d=mean.shape[0])
+    return _log_prob(mean, variance, x)
+
+
+@jax.jit  # one small program, where each operation alone would be compiled and kept
+def _log_prob(mean, variance, x):
+    variance = jnp.broadcast_to(variance, mean.shape)
     squares = (x - mean[None, :]) ** 2 / variance[None, :]
     return -0.5 * (jnp.log(2 * jnp.pi * variance)[None, :] + squares).sum(axis=1)
 
@@ -64,8 +71,9 @@ def fit_mle(x: Float[Array, "n d"], *, isotropic: bool = True) -> Gaussian:
     variance = sum_i |x_i - mean|^2 / (D N)          isotropic
     variance_d = sum_i (x_id - mean_d)^2 / N         otherwise
 
-    One point, or points that all agree, give the exact limit: variance 0. Its
-    likelihood has no upper bound, and `log_prob` refuses it.
+    One point gives the exact limit: variance 0. Points that all agree give it up to
+    the rounding of their mean. The likelihood then has no upper bound, and `log_prob`
+    refuses a variance of 0.
 
     Args:
         x: points `n d`.
@@ -79,10 +87,14 @@ def fit_mle(x: Float[Array, "n d"], *, isotropic: bool = True) -> Gaussian:
 
     Source: deck, "Difficulties of MLE (1)"; Bishop 2006, section 2.3.4.
     """
-    x = _checks.as_array("x", x, "n d")
+    mean, variances = _moments(_checks.as_array("x", x, "n d"))
+    return Gaussian(mean, variances.mean() if isotropic else variances)
+
+
+@jax.jit
+def _moments(x):
     mean = x.mean(axis=0)
-    squares = (x - mean[None, :]) ** 2
-    return Gaussian(mean, squares.mean() if isotropic else squares.mean(axis=0))
+    return mean, ((x - mean[None, :]) ** 2).mean(axis=0)
 
 
 def sample(
@@ -105,9 +117,14 @@ def sample(
     """
     key = _checks.key(key)
     mean, variance = _checked(params)
-    shape = (_checks.count("num_samples", num_samples), mean.shape[0])
-    eps = jax.random.normal(key, shape, mean.dtype)
-    return mean[None, :] + jnp.sqrt(variance)[None, :] * eps
+    return _sample(key, mean, variance, _checks.count("num_samples", num_samples))
+
+
+@partial(jax.jit, static_argnums=3)
+def _sample(key, mean, variance, num_samples):
+    eps = jax.random.normal(key, (num_samples, len(mean)), mean.dtype)
+    scale = jnp.sqrt(jnp.broadcast_to(variance, mean.shape))
+    return mean[None, :] + scale[None, :] * eps
 
 
 def kl_divergence(q: Gaussian, p: Gaussian) -> Float[Array, ""]:
@@ -130,6 +147,15 @@ def kl_divergence(q: Gaussian, p: Gaussian) -> Float[Array, ""]:
     q_mean, q_variance = _checked(q, "q.")
     p_mean, p_variance = _checked(p, "p.")
     _checks.as_array("q.mean", q_mean, "d", d=p_mean.shape[0])
+    return _kl_divergence(q_mean, q_variance, p_mean, p_variance)
+
+
+@jax.jit
+def _kl_divergence(q_mean, q_variance, p_mean, p_variance):
+    q_variance, p_variance = (
+        jnp.broadcast_to(variance, p_mean.shape)
+        for variance in (q_variance, p_variance)
+    )
     # Near q = p the logarithm of 1 + t cancels against t, unless it is taken of t; far
     # from it t loses the digits of a small ratio. The inner `where` keeps the unused
     # branch finite, since its gradient counts.
@@ -162,9 +188,9 @@ def kl_to_standard_normal(q: Gaussian) -> Float[Array, ""]:
 
 
 def _checked(params, prefix="params."):
-    """Mean and variance as two arrays `d`."""
+    """Mean `d` and variance, a scalar or `d`, as arrays."""
     mean = _checks.as_array(f"{prefix}mean", params.mean, "d")
     variance = _checks.positive(
         f"{prefix}variance", params.variance, "", "d", d=mean.shape[0]
     )
-    return mean, jnp.broadcast_to(variance, mean.shape)
+    return mean, variance

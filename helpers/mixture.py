@@ -59,6 +59,11 @@ def log_joint(params: Mixture, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
     """
     weights, means, covariances = _checked(params)
     x = _checks.as_array("x", x, "n d", d=means.shape[1])
+    return _log_joint(weights, means, covariances, x)
+
+
+@jax.jit  # one small program, where each operation alone would be compiled and kept
+def _log_joint(weights, means, covariances, x):
     if covariances.ndim == 1:
         components = jax.vmap(gaussian.log_prob, in_axes=(0, None), out_axes=1)(
             Gaussian(means, covariances), x
@@ -85,7 +90,7 @@ def log_prob(params: Mixture, x: Float[Array, "n d"]) -> Float[Array, " n"]:
 
     Source: deck, "Difficulties of MLE (2)".
     """
-    return logsumexp(log_joint(params, x), axis=1)
+    return _logsumexp(log_joint(params, x))
 
 
 def log_likelihood(params: Mixture, x: Float[Array, "n d"]) -> Float[Array, ""]:
@@ -106,6 +111,11 @@ def log_likelihood(params: Mixture, x: Float[Array, "n d"]) -> Float[Array, ""]:
     Source: deck, "MLE Revisited".
     """
     return log_prob(params, x).sum()
+
+
+@jax.jit
+def _logsumexp(log_joint):
+    return logsumexp(log_joint, axis=1)
 
 
 def responsibilities(params: Mixture, x: Float[Array, "n d"]) -> Float[Array, "n k"]:

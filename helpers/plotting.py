@@ -64,7 +64,7 @@ def use_course_style() -> None:
 
 
 def subplots(rows: int = 1, columns: int = 1, *, figsize, **options):
-    """Return a figure and its axes, as `plt.subplots` does, but displayed by nobody.
+    """Return a figure and its axes like `plt.subplots`, which no cell shows unasked.
 
     A notebook shows each open pyplot figure at the end of its cell. This one waits for
     `show`, or for an `Explorer`.
