@@ -73,8 +73,11 @@ def simplex(name, value, shape, **sizes):
 def log_density(name, value, *shapes, **sizes):
     """Return `value` as an array of logs: finite, or -inf where the density is 0."""
     array = jnp.asarray(value)
-    as_array(name, jnp.where(jnp.isneginf(array), 0, array), *shapes, **sizes)
-    if not isinstance(array, jax.core.Tracer):
+    if isinstance(array, jax.core.Tracer):
+        as_array(name, array, *shapes, **sizes)
+    else:
+        known = np.asarray(array)
+        as_array(name, np.where(np.isneginf(known), 0, known), *shapes, **sizes)
         nowhere = np.argwhere(np.isneginf(np.asarray(array)).all(axis=-1))
         if len(nowhere):
             raise ValueError(

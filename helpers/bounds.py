@@ -92,8 +92,7 @@ def elbo(log_joint: LogJoint, q: Q, *, num_nodes: int | None = None) -> Value:
 
     Source: deck, "Evidence Lower Bound"; Jordan et al. 1999.
     """
-    table = _table(log_joint, q, num_nodes)
-    return _expect(table.mass, table.log_joint - table.log_q)
+    return _elbo(_table(log_joint, q, num_nodes))
 
 
 def gap(log_joint: LogJoint, q: Q, *, num_nodes: int | None = None) -> Value:
@@ -114,9 +113,7 @@ def gap(log_joint: LogJoint, q: Q, *, num_nodes: int | None = None) -> Value:
 
     Source: deck, "Evidence Lower Bound".
     """
-    table = _table(log_joint, q, num_nodes)
-    log_evidence = logsumexp(table.log_joint + table.log_cell, axis=-1)
-    return log_evidence - _expect(table.mass, table.log_joint - table.log_q)
+    return _gap(_table(log_joint, q, num_nodes))
 
 
 def decompositions(
@@ -237,6 +234,16 @@ def _table(log_joint, q, num_nodes=None):
     return _grid.Table(log_joint, _log(q), q)
 
 
+@jax.jit  # one small program, where each operation alone would be compiled and kept
+def _elbo(table):
+    return _expect(table.mass, table.log_joint - table.log_q)
+
+
+@jax.jit
+def _gap(table):
+    return logsumexp(table.log_joint + table.log_cell, axis=-1) - _elbo(table)
+
+
 @jax.jit
 def _decompositions(table, log_prior):
     log_joint, log_q, mass, log_cell, _ = table
@@ -251,6 +258,7 @@ def _decompositions(table, log_prior):
     )
 
 
+@jax.jit
 def _log(probabilities):
     """Log with 0 in place of -inf: what it is multiplied with is 0 there."""
     return jnp.log(jnp.where(probabilities > 0, probabilities, 1))
