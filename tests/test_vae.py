@@ -19,12 +19,15 @@ PLANE = vae.init(KEYS[2], (3, 7, 2))
 X, _ = decoder.sample(KEYS[3], BENT.decoder, 6, sigma_x=0.5)
 X3 = jax.random.normal(KEYS[4], (20, 3))
 BINARY = (X3 > 0).astype(float)
-ADAM = optax.adam(1e-2)
+# it compiles faster than Adam
+MOMENTUM = optax.sgd(1e-2, momentum=0.9)
+# a step size that becomes too large at the tenth step, in the third epoch of four steps
+GROWING = optax.sgd(lambda step: jnp.where(step < 9, 1e-3, 1e9))
 both_likelihoods = pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
 
 
 def fit(*args, **options):
-    return vae.fit(*args, **{"optimizer": ADAM, "batch_size": 5} | options)
+    return vae.fit(*args, **{"optimizer": MOMENTUM, "batch_size": 5} | options)
 
 
 def bound(terms):
@@ -173,7 +176,7 @@ def test_fit_is_the_loop_written_out():
     options = {"beta": 0.5, "sigma_x": 0.7, "num_samples": 2, "held_out": X3[:4]}
     result = fit(KEY, PLANE, X3, num_epochs=3, batch_size=6, **options)
     probe_key, key = jax.random.split(KEY)
-    params, memory, history = PLANE, ADAM.init(PLANE), []
+    params, memory, history = PLANE, MOMENTUM.init(PLANE), []
 
     @jax.jit
     def terms(params, x, eps):
@@ -189,7 +192,7 @@ def test_fit_is_the_loop_written_out():
         reconstruction, kl = terms(params, x, eps)
         return 0.5 * kl - reconstruction, (reconstruction, kl)
 
-    step, update = jax.jit(jax.grad(loss, has_aux=True)), jax.jit(ADAM.update)
+    step, update = jax.jit(jax.grad(loss, has_aux=True)), jax.jit(MOMENTUM.update)
     for t in range(3):
         keys = jax.random.split(jax.random.fold_in(key, t))
         order = np.argsort(jax.random.bits(keys[0], (20,)))
@@ -262,14 +265,9 @@ def test_a_longer_fit_begins_as_a_shorter_one():
 
 def test_training_raises_the_bernoulli_bound():
     options = {"num_epochs": 60, "likelihood": "bernoulli"}
-    result = fit(KEY, PLANE, BINARY, **options)
-    before, after = (
-        vae.elbo_terms(KEY, params, BINARY, likelihood="bernoulli", num_samples=50)
-        for params in (PLANE, result.params)
-    )
-    assert bound(after).mean() > bound(before).mean() + 0.2
-    # and stays below 0, as no probability of a picture is above 1
-    assert (bound(after) < 0).all()
+    values = bound(fit(KEY, PLANE, BINARY, **options).history.training)
+    # and it stays below 0, as no probability of a picture is above 1
+    assert values[:5].mean() + 0.2 < values[-5:].mean() < 0
 
 
 def test_held_out_data_is_only_looked_at():
@@ -285,7 +283,7 @@ def test_beta_weighs_the_kl():
     options = {"num_epochs": 60, "sigma_x": 0.5}
     free, heavy = (
         fit(KEY, PLANE, X3, beta=beta, **options).history.training
-        for beta in (0.0, 50.0)
+        for beta in (0.0, 10.0)
     )
     assert heavy.kl[-1] < 0.1 < 1 < free.kl[-1]
     assert heavy.reconstruction[-1] < free.reconstruction[-1]
@@ -351,11 +349,9 @@ def test_an_interrupt_at_once_returns_the_start(monkeypatch):
 
 
 def test_not_a_number_stops_and_loses_nothing_good():
-    # a step size that grows until it is too large, within the third epoch
-    optimizer = optax.sgd(lambda step: jnp.where(step < 9, 1e-3, 1e9))
     with pytest.raises(vae.Diverged, match=r"epoch 3 of 50: .*step size") as caught:
-        fit(KEY, PLANE, X3, num_epochs=50, optimizer=optimizer)
-    good = fit(KEY, PLANE, X3, num_epochs=2, optimizer=optimizer)
+        fit(KEY, PLANE, X3, num_epochs=50, optimizer=GROWING)
+    good = fit(KEY, PLANE, X3, num_epochs=2, optimizer=GROWING)
     assert_same(caught.value.result, good, rtol=0)
     assert len(good.history.training.kl) == 2
 
@@ -371,9 +367,10 @@ def test_an_epoch_that_ends_badly_is_not_taken():
 
 
 def test_a_small_sigma_x_is_named_as_the_likely_cause():
-    optimizer = optax.sgd(1e-2)
-    with pytest.raises(vae.Diverged, match=r"epoch 1 .*likely cause is sigma_x = 0.00"):
-        fit(KEY, PLANE, X3, num_epochs=9, optimizer=optimizer, sigma_x=1e-3)
+    with pytest.raises(
+        vae.Diverged, match=r"epoch 1 .*likely cause is sigma_x = 1e-05"
+    ):
+        fit(KEY, PLANE, X3, num_epochs=2, optimizer=GROWING, sigma_x=1e-5)
 
 
 @pytest.mark.parametrize(("progress", "shown"), [(None, False), (True, True)])
