@@ -148,15 +148,15 @@ def exact_gradient(
     Source: Davis and Rabinowitz 1984, section 3.6; the identity is Williams 1992.
     """
     num_nodes = _checks.count("num_nodes", num_nodes, low=3, high=MAX_NODES)
-    mean, variance = gaussian._checked(q, "q.")
+    mean, sigma = _mean_and_sigma(q)
     if num_nodes ** len(mean) > MAX_POINTS:
         raise ValueError(
             f"num_nodes: got {num_nodes}, which makes {num_nodes}^{len(mean)} points, "
             f"wanted at most {MAX_POINTS}; use score_function"
         )
     _check_scalar(f, mean)
-    fine, size = _gauss_hermite(f, mean, jnp.sqrt(variance), num_nodes)
-    coarse, _ = _gauss_hermite(f, mean, jnp.sqrt(variance), num_nodes - 1)
+    fine, size = _gauss_hermite(f, mean, sigma, num_nodes)
+    coarse, _ = _gauss_hermite(f, mean, sigma, num_nodes - 1)
     if not isinstance(size, jax.core.Tracer):
         change = np.max(np.abs(np.concatenate(fine) - np.concatenate(coarse)))
         if not change <= size:
@@ -193,11 +193,15 @@ def _weighted_scores(weights, eps, sigma):
 def _draw(key, f, q, num_samples):
     """Mean and sigma `d`, the noise and the samples `s d`."""
     key, num_samples = _checks.key(key), _checks.count("num_samples", num_samples)
-    mean, variance = gaussian._checked(q, "q.")
+    mean, sigma = _mean_and_sigma(q)
     _check_scalar(f, mean)
-    sigma = jnp.sqrt(variance)
     eps = jax.random.normal(key, (num_samples, len(mean)), mean.dtype)
     return mean, sigma, eps, mean[None, :] + sigma[None, :] * eps
+
+
+def _mean_and_sigma(q):
+    mean, variance = gaussian._checked(q, "q.")
+    return mean, jnp.sqrt(jnp.broadcast_to(variance, mean.shape))
 
 
 def _check_scalar(f, z):
