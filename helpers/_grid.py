@@ -16,7 +16,8 @@ from jaxtyping import Array
 from helpers import _checks, gaussian
 from helpers.gaussian import Gaussian
 
-# The grid's least half-width, as the decoder's, and the nodes of an axis by dimension.
+# The least half-width, beyond which the prior has 2e-23 of its mass, and the nodes of
+# an axis by dimension.
 Z_MAX = 10.0
 NUM_NODES = {1: 2001, 2: 401}
 
