@@ -92,12 +92,14 @@ def at_least_distinct(name, x, least):
     """Raise unless the points `n d` have at least so many distinct ones."""
     if isinstance(x, jax.core.Tracer):
         return
+    parts = [part for _, part in _parts(x)]
     distinct, size = 0, 1024
     while distinct < least and size < 4 * max(len(x), 1024):
         # the first rows nearly always suffice, and to sort all of them is slow
-        distinct = len(np.unique(np.asarray(x[:size]), axis=0))
+        some = np.concatenate([part[:size] for part in parts])
+        distinct = len(np.unique(some, axis=0))
         size *= 4
-    if distinct < least:
+    if distinct < least and x.is_fully_addressable:
         raise ValueError(
             f"{name}: got {distinct} distinct points, wanted at least num_components = "
             f"{least}"
@@ -177,11 +179,26 @@ def _hint(shape, shapes, sizes):
 def _every(name, array, condition, wanted):
     if isinstance(array, jax.core.Tracer):
         return
-    bad = np.argwhere(~condition(np.asarray(array)))
-    if len(bad):
-        where = tuple(map(int, bad[0]))
-        place = f" at index {where}" if where else ""
-        raise ValueError(
-            f"{name}: got {np.asarray(array)[where]}{place} "
-            f"({len(bad)} of {array.size} entries), wanted {wanted}"
-        )
+    for start, part in _parts(array):
+        bad = np.argwhere(~condition(part))
+        if len(bad):
+            where = tuple(map(int, bad[0] + start))
+            place = f" at index {where}" if where else ""
+            raise ValueError(
+                f"{name}: got {part[tuple(bad[0])]}{place} "
+                f"({len(bad)} of {part.size} entries), wanted {wanted}"
+            )
+
+
+def _parts(array):
+    """Where each part of an array starts, and its entries, as far as they are here.
+
+    Spread over devices an array is looked at part by part, and over processes each
+    looks at its own: to bring it together could take more memory than there is.
+    """
+    if array.is_fully_replicated:
+        return [(np.zeros(array.ndim, int), np.asarray(array))]
+    return [
+        (np.array([part.start or 0 for part in shard.index]), np.asarray(shard.data))
+        for shard in array.addressable_shards
+    ]

@@ -5,15 +5,49 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from helpers import _sufficient
 from helpers.mixture import Mixture
 
 
-@partial(jax.jit, static_argnums=(4, 5, 6, 7))
-def climb(params, x, tol, floor, optimizer, floored, num_steps, chunk_size):
-    """Run EM (no optimiser) or an optimiser; the fields of an EMResult, in order."""
-    columns, centre = _sufficient.in_columns(x, chunk_size)
+def climb(params, x, tol, floor, *options):
+    """Run EM (no optimiser) or an optimiser; the fields of an EMResult, in order.
+
+    Where the points lie on several devices, each runs the same climb on its own.
+    """
+    return _climb(params, x, tol, floor, *options, _mesh_and_axis(x))
+
+
+def _mesh_and_axis(x):
+    """The mesh over which the rows of x are spread, and along which axes of it."""
+    sharding = getattr(x, "sharding", None)
+    if isinstance(x, jax.core.Tracer) or not isinstance(sharding, NamedSharding):
+        return None
+    axis = sharding.spec[0] if sharding.spec else None
+    axis = axis if isinstance(axis, tuple) or axis is None else (axis,)
+    return (sharding.mesh, axis) if axis else None
+
+
+@partial(jax.jit, static_argnums=range(4, 9))
+def _climb(params, x, tol, floor, *options):
+    *options, spread = options
+    if spread is None:
+        return _climb_here(params, x, tol, floor, options, len(x), ())
+    mesh, axis = spread
+    every = jax.shard_map(
+        lambda *arrays: _climb_here(*arrays, options, len(x), axis),
+        mesh=mesh,
+        in_specs=(P(), P(axis), P(), P()),
+        out_specs=P(),
+    )
+    return every(params, x, tol, floor)
+
+
+def _climb_here(params, x, tol, floor, options, n, axis):
+    optimizer, floored, num_steps, chunk_size = options
+    columns, centre = _sufficient.in_columns(x, chunk_size, axis)
     params = params._replace(means=params.means - centre[None, :])
     # EM and an optimiser differ only in what they climb with, and in how the expected
     # statistics become its next value
@@ -38,33 +72,47 @@ def climb(params, x, tol, floor, optimizer, floored, num_steps, chunk_size):
             _, pull_back = jax.vjp(
                 lambda free: _sufficient.natural(constrained(free)), free
             )
-            (gradient,) = pull_back(-statistics / len(x))
+            (gradient,) = pull_back(-statistics / n)
             change, memory = optimizer.update(gradient, memory, free)
             return jax.tree.map(jnp.add, free, change), memory
 
     def step(carry):
-        t, state, history, _, _ = carry
-        params = params_of(state)
-        log_likelihood, statistics = _sufficient.expected_statistics(
-            _sufficient.natural(params), columns
-        )
-        gained = jnp.abs(log_likelihood - history[t - 1])  # nan at t = 0
-        history = history.at[t].set(log_likelihood)
-        converged = gained < tol * len(x)
-        proposed = update(state, statistics)
+        theta = _sufficient.natural(params_of(carry[1]))
+        seen = _sufficient.expected_statistics(theta, columns, axis)
+        proposed = update(carry[1], seen[1])
         collapsed = _sufficient.collapsed(params_of(proposed), floor, floored)
-        stop = converged | (t == num_steps) | (collapsed.any() & (not floored))
-        state = jax.tree.map(partial(jnp.where, stop), state, proposed)
-        report = statistics[:, 0] < 0.5, collapsed, converged
-        return jnp.where(stop, t, t + 1), state, history, report, stop
+        return advanced(carry, seen, proposed, collapsed, tol * n, floored)
 
-    none = jnp.zeros(params.weights.shape, bool)
-    history = jnp.full(num_steps + 1, jnp.nan, x.dtype)
-    start = 0, state, history, (none, none, jnp.array(False)), jnp.array(False)
-    t, state, history, (lost, collapsed, converged), _ = jax.lax.while_loop(
-        lambda carry: ~carry[-1], step, start
-    )
-    params = params_of(state)
+    start = beginning(state, len(params.weights), num_steps, x.dtype)
+    *end, _ = jax.lax.while_loop(lambda carry: ~carry[-1], step, start)
+    end[1] = params_of(end[1])
+    return fields(*end, centre)
+
+
+def beginning(state, num_components, num_steps, dtype):
+    """The loop's first value: t, state, history, report, and whether to stop."""
+    none = jnp.zeros(num_components, bool)
+    history = jnp.full(num_steps + 1, jnp.nan, dtype)
+    report = none, none, jnp.array(False)
+    return jnp.array(0), state, history, report, jnp.array(False)
+
+
+def advanced(carry, seen, proposed, collapsed, tol, floored):
+    """The loop's next value: the step that is proposed, or its end before it."""
+    t, state, history, _, _ = carry
+    log_likelihood, statistics = seen
+    gained = jnp.abs(log_likelihood - history[t - 1])  # nan at t = 0
+    history = history.at[t].set(log_likelihood)
+    converged = gained < tol
+    stop = converged | (t == len(history) - 1) | (collapsed.any() & (not floored))
+    state = jax.tree.map(partial(jnp.where, stop), state, proposed)
+    report = statistics[:, 0] < 0.5, collapsed, converged
+    return jnp.where(stop, t, t + 1), state, history, report, stop
+
+
+def fields(t, params, history, report, centre):
+    """The fields of an EMResult, in order, with the data's centre put back."""
+    lost, collapsed, converged = report
     equal = _sufficient.equal(params)
     params = params._replace(means=params.means + centre[None, :])
     return params, history, t, converged, lost, collapsed, equal

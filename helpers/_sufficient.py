@@ -15,29 +15,38 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 from jax.scipy.special import logsumexp
 
 from helpers.mixture import Mixture
 
 
-def in_columns(x, chunk_size=None):
+def in_columns(x, chunk_size=None, axis=()):
     """Centred points as `chunks (1 + d) size`: row 0 is 1 for a point, 0 for padding.
 
     Columns make each operation run along memory, and a chunk stays in cache. Squares
     are expanded later, so the mean must go first, or it would take all the digits.
+    Within `shard_map` the mean is over all the devices along `axis`, as many points
+    on each.
     """
-    n, d = x.shape
-    centre = x.mean(axis=0)
+    centre = jax.lax.pmean(x.mean(axis=0), axis)
     # a mean of large numbers is itself rounded; the second pass mends that
-    centre = centre + (x - centre[None, :]).mean(axis=0)
+    centre = centre + jax.lax.pmean((x - centre[None, :]).mean(axis=0), axis)
+    return columns_around(centre, x, len(x), chunk_size), centre
+
+
+def columns_around(centre, x, num_points, chunk_size=None):
+    """The first points of x in columns, less a centre; the rest of x is padding."""
+    n, d = x.shape
     if chunk_size is None:
         chunk_size = max(256, 2**14 // (d + 2))
     chunks = math.ceil(n / chunk_size)
     size = math.ceil(n / chunks)
     x = jnp.pad(x, ((0, chunks * size - n), (0, 0))).reshape(chunks, size, d)
-    point = (jnp.arange(chunks * size) < n).astype(x.dtype).reshape(chunks, 1, size)
+    point = (jnp.arange(chunks * size) < num_points).astype(x.dtype)
+    point = point.reshape(chunks, 1, size)
     x = (x.transpose(0, 2, 1) - centre[None, :, None]) * point
-    return jnp.concatenate([point, x], axis=1), centre
+    return jnp.concatenate([point, x], axis=1)
 
 
 def _log_joint(theta, columns):
@@ -91,8 +100,11 @@ def natural(params):
     return jnp.concatenate([(log_weights + constant)[:, None], linear, square], axis=1)
 
 
-def expected_statistics(theta, columns):
-    """l(theta) and its gradient sum_i r_ik phi(x_i), chunk by chunk."""
+def expected_statistics(theta, columns, axis=()):
+    """l(theta) and its gradient sum_i r_ik phi(x_i), chunk by chunk.
+
+    Each device along `axis` sums over its own points; one sum over devices ends it.
+    """
 
     @jax.value_and_grad
     def log_likelihood(theta, columns):
@@ -103,7 +115,13 @@ def expected_statistics(theta, columns):
         return jax.tree.map(jnp.add, total, log_likelihood(theta, chunk)), None
 
     zero = jnp.zeros((), theta.dtype), jnp.zeros_like(theta)
-    return jax.lax.scan(add, zero, columns)[0]
+    if not axis:
+        return jax.lax.scan(add, zero, columns)[0]
+    # theta varies by device now, so that its gradient is not summed chunk by chunk
+    theta, zero = jax.lax.pcast((theta, zero), axis, to="varying")
+    own = jax.lax.scan(add, zero, columns)[0]
+    flat, as_pair = ravel_pytree(own)
+    return as_pair(jax.lax.psum(flat, axis))
 
 
 def maximise(statistics, previous, floor=None):

@@ -5,6 +5,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding
 from tqdm.auto import tqdm
 
 
@@ -38,6 +39,17 @@ def epoch(terms, optimizer, sizes, key, t, params, memory, x, probe, numbers):
     return *state, jnp.concatenate([values.mean(axis=0), seen])
 
 
+def _automatic(x):
+    """X where it lies, but on a mesh that lets XLA choose how to move what moves.
+
+    A shuffle takes its points from all the devices, which an explicit mesh refuses.
+    """
+    if not isinstance(getattr(x, "sharding", None), NamedSharding):
+        return x
+    mesh = Mesh(x.sharding.mesh.devices, x.sharding.mesh.axis_names)
+    return jax.device_put(x, NamedSharding(mesh, x.sharding.spec))
+
+
 def run(key, params, x, held_out, numbers, options):
     """Train until done, interrupted, or not finite; the last good parameters.
 
@@ -46,7 +58,8 @@ def run(key, params, x, held_out, numbers, options):
     compiled epoch, since those at its start must outlive it.
     """
     terms, optimizer, num_epochs, num_samples, batch_size, latents, progress = options
-    probe = x[:batch_size] if held_out is None else held_out
+    x = _automatic(x)
+    probe = x[:batch_size] if held_out is None else _automatic(held_out)
     probe_key, key = jax.random.split(key)
     # the same noise each time: the curve moves because the parameters do
     eps = jax.random.normal(probe_key, (num_samples, len(probe), latents), x.dtype)

@@ -1,0 +1,247 @@
+"""The same calls on several devices, several processes, and points left on disk.
+
+Each run needs its own number of devices, so each has a Python of its own.
+"""
+
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from helpers import _stream, em, mixture
+
+ROOT = Path(__file__).resolve().parents[1]
+
+SETTING = """
+import sys
+import jax, jax.numpy as jnp, numpy as np, optax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+from helpers import _climb, em, mixture, vae
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_num_cpu_devices", int(sys.argv[1]))
+key = jax.random.key(0)
+corners = jnp.repeat(4 * jnp.eye(4, 3), 200, axis=0)
+x = corners + jax.random.normal(key, (800, 3))
+
+def apart(one, other):
+    # nan where a history is longer than its climb
+    gaps = jax.tree.map(
+        lambda a, b: jnp.nanmax(jnp.abs(a - b) / (1 + jnp.abs(b))), one, other
+    )
+    return max(map(float, jax.tree.leaves(gaps)))
+
+def spread(x, kind):
+    mesh = jax.make_mesh((jax.device_count(),), ("points",), axis_types=(kind,))
+    return jax.device_put(x, NamedSharding(mesh, P("points")))
+
+KINDS = AxisType.Auto, AxisType.Explicit
+"""
+
+EM = """
+for covariance_type in "spherical", "full":
+    start = mixture.init_from_data(key, x, 4, covariance_type=covariance_type)
+    there = em.fit(start, x, num_steps=40)
+    for kind in KINDS:
+        here = em.fit(start, spread(x, kind), num_steps=40)
+        assert int(here.num_steps) == int(there.num_steps) > 10
+        print(apart(here[:2], there[:2]))
+"""
+
+ASCENT = """
+start = mixture.init_from_data(key, x, 4)
+optimizer = optax.adam(0.05)
+there = em.gradient_ascent(start, x, optimizer=optimizer, num_steps=40)
+for kind in KINDS:
+    here = em.gradient_ascent(
+        start, spread(x, kind), optimizer=optimizer, num_steps=40
+    )
+    print(apart(here[:2], there[:2]))
+"""
+
+VAE = """
+start, optimizer = vae.init(key, (3, 8, 2)), optax.adam(1e-2)
+options = dict(optimizer=optimizer, num_epochs=5, batch_size=100, progress=False)
+there = vae.fit(key, start, x, held_out=x[:80], **options)
+for kind in KINDS:
+    held_out = spread(x[:80], kind)
+    here = vae.fit(key, start, spread(x, kind), held_out=held_out, **options)
+    print(apart(here, there))
+"""
+
+REDUCTIONS = """
+start, there = mixture.init_from_data(key, x, 4), spread(x, AxisType.Auto)
+options = None, False, 40, None, _climb._mesh_and_axis(there)
+program = _climb._climb.lower(start, there, jnp.array(0.0), jnp.array(0.0), *options)
+print(program.compile().as_text())
+"""
+
+
+def python(code, *arguments):
+    """The words that a fresh Python prints."""
+    run = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+@pytest.mark.parametrize("num_devices", [2, 8])
+@pytest.mark.parametrize(
+    ("code", "num_runs"), [(EM, 4), (ASCENT, 2), (VAE, 2)], ids=["em", "ascent", "vae"]
+)
+def test_several_devices_give_the_answer_of_one(code, num_runs, num_devices):
+    gaps = [float(n) for n in python(SETTING + code, num_devices).split()]
+    assert len(gaps) == num_runs
+    assert max(gaps) < 1e-12
+
+
+def test_a_step_sums_over_the_devices_once():
+    program = python(SETTING + REDUCTIONS, 2)
+    sums = re.findall(r"= (\S+) all-reduce(?:-start)?\(", program)
+    # two for the data's mean before the loop, then l and its gradient as one array
+    assert sorted(re.sub(r"\{.*", "", each) for each in sums) == [
+        "f64[21]",
+        "f64[3]",
+        "f64[3]",
+    ]
+    assert not re.search(r"all-(gather|to-all)|collective-permute", program)
+
+
+def larger_data_script():
+    """Return the script of the README's section on larger data."""
+    section = (ROOT / "README.md").read_text("utf-8").split("## Larger data")[1]
+    return re.search(r"```python\n(.*?)```", section, re.DOTALL)[1]
+
+
+def test_the_readmes_script_gives_the_same_on_one_process_and_on_two():
+    def log_likelihoods(num_processes):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{free.getsockname()[1]}"
+        runs = [
+            subprocess.Popen(
+                [sys.executable, "-c", script, address, str(num_processes), str(i)],
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for i in range(num_processes)
+        ]
+        try:
+            said = [run.communicate(timeout=300)[0] for run in runs]
+            return [words.splitlines()[-1] for words in said]
+        finally:
+            for run in runs:
+                run.kill()
+
+    script = larger_data_script()
+    (alone,), together = log_likelihoods(1), log_likelihoods(2)
+    assert together == [alone, alone]
+    assert re.fullmatch(r"400000 points, .* -\d\.\d{4}", alone)
+
+
+def points_on_disk(folder, n=4001, offset=1000.0):
+    rng = np.random.default_rng(0)
+    corners = 4 * np.eye(4, 3)[rng.integers(4, size=n)]
+    np.save(folder / "x.npy", corners + rng.normal(size=(n, 3)) + offset)
+    return np.load(folder / "x.npy", mmap_mode="r")
+
+
+@pytest.mark.parametrize("kind", ["spherical", "full"])
+@pytest.mark.parametrize("floor", [0.0, 1.5])
+def test_points_on_disk_give_the_answer_of_points_in_memory(
+    tmp_path, monkeypatch, kind, floor
+):
+    monkeypatch.setattr(_stream, "PIECE", 2**14)  # six pieces, the last one short
+    x = points_on_disk(tmp_path)
+    key = jax.random.key(0)
+    start = mixture.init_from_data(key, jnp.array(x), 4, covariance_type=kind)
+    options = {"num_steps": 40, "variance_floor": floor}
+    from_disk = em.fit(start, x, **options)
+    expected = em.fit(start, jnp.array(x), **options)
+    for one, other in zip(from_disk, expected, strict=True):
+        # at the floor a full covariance is diagonal: its zeros are rounding
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14),
+            one,
+            other,
+        )
+
+
+def test_points_on_disk_are_checked(tmp_path, refused):
+    x = np.array(points_on_disk(tmp_path))
+    start = mixture.init_from_data(jax.random.key(0), jnp.array(x), 4)
+    x[4000, 1] = np.nan
+    np.save(tmp_path / "bad.npy", x)
+    bad = np.load(tmp_path / "bad.npy", mmap_mode="r")
+    with refused("x", "nan at index (4000, 1)", "finite"):
+        em.fit(start, bad)
+    with refused("x", "(4001, 2)", "d = 3"):
+        em.fit(start, bad[:, :2])
+    with refused("x", "int64", "floating"):
+        em.fit(start, bad.view(np.int64))
+
+
+def test_a_fault_on_disk_is_reported(tmp_path):
+    x = points_on_disk(tmp_path)
+    start = mixture.init_from_data(jax.random.key(0), jnp.array(x), 4)
+    # one component on one point, so narrow that it keeps it: it falls onto it
+    means = start.means.at[0].set(jnp.asarray(x[0]))
+    start = start._replace(means=means, covariances=start.covariances.at[0].set(1e-8))
+    assert "component 0 has collapsed" in em.faults(em.fit(start, x))[0]
+
+
+FROM_DISK = """
+import resource, sys
+import jax, numpy as np
+from helpers import em
+from helpers.mixture import Mixture
+
+def anonymous():
+    # what is mapped from the file is not counted: the system may drop it at any time
+    status = dict(line.split(":") for line in open("/proc/self/status"))
+    return int(status["RssAnon"].split()[0]) * 1024
+
+def data():
+    status = dict(line.split(":") for line in open("/proc/self/status"))
+    return int(status["VmData"].split()[0]) * 1024
+
+small, large = (np.load(path, mmap_mode="r") for path in sys.argv[1:3])
+means = np.array([[-1.0, 0.0], [1.0, 0.0]])
+start = Mixture(np.full(2, 0.5), means, np.ones(2))
+em.fit(start, small, num_steps=2, tol=0)  # compiled
+allowed = large.nbytes // 10
+resource.setrlimit(resource.RLIMIT_DATA, (data() + allowed,) * 2)
+before = anonymous()
+result = em.fit(start, large, num_steps=2, tol=0)
+print(int(result.num_steps), (anonymous() - before) / allowed)
+try:
+    np.array(large)
+except MemoryError:
+    print("the limit holds")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc")
+def test_memory_is_a_tenth_of_the_points_on_disk(tmp_path):
+    small = np.random.default_rng(0).normal(size=(2**21, 2)).astype(np.float32)
+    np.save(tmp_path / "small.npy", small)
+    large = np.lib.format.open_memmap(
+        tmp_path / "large.npy", "w+", np.float32, (25 * len(small), 2)
+    )
+    for i in range(25):
+        large[i * len(small) : (i + 1) * len(small)] = small
+    large.flush()
+    said = python(FROM_DISK, tmp_path / "small.npy", tmp_path / "large.npy")
+    assert re.fullmatch(r"2 -?0?\.\d+(e-\d+)?\nthe limit holds\n", said), said
