@@ -63,7 +63,7 @@ SHARED_VARIANCE = Formula(
 def _mixtures():
     rng = np.random.default_rng(22)
     cases = []
-    for n, k in [(4, 2), (5, 3)]:
+    for n, k in [(4, 3)] * 2:  # one shape, one program
         params = Mixture(
             weights=jnp.asarray(rng.dirichlet(np.full(k, 4.0))),
             means=jnp.asarray(rng.normal(size=(k, 2))),

@@ -51,7 +51,7 @@ ROUND_M_STEP = Formula(
         ),
         (
             _with(covariances=lambda q, x: _squares(q, x) / (x.shape[1] * len(x))),
-            "The friend's slip: the squares are divided by N, where N_k belongs.",
+            "N for N_k: a component has only its own share of the points.",
         ),
         (
             _with(covariances=lambda q, x: _squares(q, x)),
@@ -92,7 +92,7 @@ ROUND_M_STEP = Formula(
 def _fits():
     rng = np.random.default_rng(42)
     cases = []
-    for n, k, d in [(6, 2, 2), (8, 3, 3)]:
+    for n, k, d in [(8, 3, 2)] * 2:  # one shape, one program
         roots = rng.normal(size=(k, d, d))
         covariances = roots @ roots.transpose(0, 2, 1) + np.eye(d)
         weights = rng.dirichlet(np.full(k, 4.0))
@@ -103,6 +103,7 @@ def _fits():
     return cases
 
 
+@jax.jit
 def _step_matrices(theta, q):
     return theta.covariances / q.sum(axis=0)[:, None, None]
 

@@ -103,5 +103,5 @@ def progress(notebook: str) -> None:
         raise ValueError(f"notebook: got {notebook!r}, wanted one of {wanted}")
     states = {name: _states.get(name, "not attempted") for name in EXERCISES[notebook]}
     count = sum(state == "right" for state in states.values())
-    words = ", ".join(f"{name} {MARKS[state]}" for name, state in states.items())
-    print(f"{count} of {len(states)} exercises stand: {words}")
+    words = ", ".join(f"{name}: {state}" for name, state in states.items())
+    print(f"{count} of {len(states)} exercises stand ({words})")

@@ -277,7 +277,7 @@ ANSWERS = {
         round_m_step,
         [
             (lambda q, x: round_m_step(q, x, divide_by=q.sum(axis=0)), "N_k for D N_k"),
-            (lambda q, x: round_m_step(q, x, divide_by=x.size), "divided by N"),
+            (lambda q, x: round_m_step(q, x, divide_by=x.size), "N for N_k"),
             (m_step_around_one_mean, "own mean"),
             (lambda q, x: em.m_step(q, x, covariance_type="full"), "one variance"),
             (m_step_by_n, "divided by its own N_k"),
@@ -703,14 +703,16 @@ def test_progress_counts_the_students_answers(capsys):
         return capsys.readouterr().out.strip()
 
     assert line() == (
-        "0 of 3 exercises stand: shared_variance …, slope_in_means …, proposal …"
+        "0 of 3 exercises stand (shared_variance: not attempted, "
+        "slope_in_means: not attempted, proposal: not attempted)"
     )
     exercises.check("shared_variance", ANSWERS["shared_variance"][0], solution=True)
     assert line().startswith("0 of 3")
     exercises.check("shared_variance", ANSWERS["shared_variance"][0])
     exercises.check("proposal", (0.0, 1.0))
     assert line() == (
-        "1 of 3 exercises stand: shared_variance ✓, slope_in_means …, proposal ✗"
+        "1 of 3 exercises stand (shared_variance: right, "
+        "slope_in_means: not attempted, proposal: wrong)"
     )
     exercises.check("shared_variance", ...)
     assert line().startswith("0 of 3")
