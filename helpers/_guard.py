@@ -17,7 +17,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 SECONDS = 8.0  # for one call of `run`; compiling takes some of it
-PRINTED = 400  # characters that are kept of what is printed
+PRINTED = 400  # characters that are kept of what is printed,
+LINES = 8  # on so many lines
 
 
 class Outcome(NamedTuple):
@@ -78,8 +79,9 @@ def run(job: Callable[[], Any]) -> Outcome:
     finally:
         _end(thread)  # where a reader has interrupted the kernel
     outcome = outcomes[0] if outcomes and not late else _late()
-    shown = printed.text[:PRINTED].strip()
-    shown += " ... (cut)" if len(printed.text) > PRINTED else ""
+    lines = printed.text[:PRINTED].strip().splitlines()
+    cut = len(printed.text) > PRINTED or len(lines) > LINES
+    shown = "\n".join(lines[:LINES]) + " ... (cut)" * cut
     return outcome._replace(printed=shown, alive=thread.is_alive())
 
 
