@@ -7,9 +7,10 @@ import numpy as np
 
 __all__ = ["choice", "positions", "slider", "toggle"]
 
+# On a narrow page the label stands above its slider, which else had no room to move.
 LOOK = {
     "style": {"description_width": "16em"},
-    "layout": {"width": "min(42em, 98%)"},
+    "layout": {"width": "min(42em, 98%)", "height": "auto", "flex_flow": "row wrap"},
 }
 
 

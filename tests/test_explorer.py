@@ -455,23 +455,24 @@ def test_readers_hear_picture_caption_and_button(waves):
     shown = waves(play="peaks")
     assert shown._moving.tooltip == "A picture."
     assert 'aria-live="polite"' in shown._caption.value
-    play, reset = shown._buttons.children
-    assert reset.tooltip == "Reset Waves"
-    assert play.description == "Peaks"
+    play, _, reset = shown._buttons.children
+    assert (reset.description, reset.tooltip) == ("Reset", "Reset Waves")
+    assert (play.description, play.tooltip) == ("Play", "Play Peaks")
 
 
 def test_play_runs_over_the_sliders_range(waves):
     shown = waves(play="peaks")
-    button, control = shown._buttons.children[0], shown.controls["peaks"]
-    assert isinstance(button, widgets.Play)
+    (button, clock, _), control = shown._buttons.children, shown.controls["peaks"]
+    assert isinstance(clock, widgets.Play)
     for name in ("value", "min", "max", "step"):
-        assert getattr(button, name) == getattr(control, name)
-    links = [
-        link.target
+        assert getattr(clock, name) == getattr(control, name)
+    links = {
+        link.source: link.target
         for link in open_widgets.values()
-        if isinstance(link, widgets.widget_link.Link) and link.source[0] is button
-    ]
-    assert links == [(control, "value")]
+        if isinstance(link, widgets.widget_link.Link)
+    }
+    assert links[button, "value"] == (clock, "playing")
+    assert links[clock, "value"] == (control, "value")
 
 
 @pytest.mark.parametrize(
