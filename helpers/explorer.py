@@ -18,6 +18,7 @@ import ipywidgets as widgets
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+from IPython.display import HTML, display
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
@@ -95,6 +96,7 @@ class Explorer(widgets.VBox):
         figure.set_dpi(mpl.rcParams["figure.dpi"] * SHARPNESS)
         self._canvas = FigureCanvasAgg(figure)
         layout = {"grid_area": "1 / 1", "max_width": "100%", "height": "auto"}
+        layout["margin"] = "0"  # outside of max_width, it would stick out
         width, height = (str(round(side / SHARPNESS)) for side in figure.bbox.size)
         size = {"format": "webp", "width": width, "height": height}
         self._still = _Picture(tooltip=f"Axes of: {label}", layout=layout, **size)
@@ -249,6 +251,17 @@ class Explorer(widgets.VBox):
         self._layer = Image.fromarray(np.array(canvas.buffer_rgba()))
         # Lines on nothing are smallest without loss, filled images with it.
         self._moving.value = _webp(self._layer, lossless=not has_image)
+
+    def _ipython_display_(self):
+        data, metadata = self._repr_mimebundle_()
+        display(data, metadata=metadata, raw=True)
+        display(
+            HTML(
+                '<details><summary style="font-size: 0.85em">This picture in words'
+                f"</summary>{html.escape(self._alt)} At the start: "
+                f"{html.escape(self._words)}</details>"
+            )
+        )
 
     def _repr_mimebundle_(self, **kwargs):
         # Without a kernel there is no widget to show: then the picture stands in.

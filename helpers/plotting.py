@@ -89,8 +89,9 @@ def subplots(rows: int = 1, columns: int = 1, *, figsize, **options):
 def show(figure: Figure, *, alt: str) -> None:
     """Display a figure with its alternative text.
 
-    The words go into the picture's metadata, as nbconvert reads them, and into a line
-    to unfold beneath, since JupyterLab gives a stored picture no alternative text.
+    The words go into the picture's metadata, where nbconvert's classic template finds
+    them, and into a line to unfold beneath: JupyterLab and nbconvert's own template
+    give a stored picture no alternative text.
 
     Args:
         figure: a Matplotlib figure.

@@ -445,6 +445,15 @@ def test_the_stored_words_are_the_same_each_time(waves):
     assert texts == {"Waves. A picture. sine with 3 peaks of 0.500 below 1.000"}
 
 
+def test_what_is_shown_is_the_picture_and_its_words(build, monkeypatch):
+    shown = []
+    monkeypatch.setattr(explorer, "display", lambda part, **_: shown.append(part))
+    build(plt.figure(), lambda a: "a < b", {"a": toggle("a")})._ipython_display_()
+    picture, words = shown
+    assert "image/png" in picture
+    assert words.data.endswith("</summary>A picture. At the start: a &lt; b</details>")
+
+
 def test_the_figure_is_not_shown_a_second_time(build):
     figure = plt.figure()
     build(figure, lambda a: "words", {"a": toggle("a")})
