@@ -199,7 +199,7 @@ def _baselines(answer, rows):
 
 
 EXERCISES = {
-    "draw": Experiment(_judge_draw),
+    "draw_z": Experiment(_judge_draw),
     "logistic_slopes": LOGISTIC_SLOPES,
     "baseline": Experiment(_judge_baseline),
 }

@@ -346,7 +346,7 @@ ANSWERS = {
             (0.0, "above 0"),
         ],
     ),
-    "draw": (
+    "draw_z": (
         draw,
         [
             (draw_with_one_noise, "The key is reused"),
@@ -570,7 +570,7 @@ def test_whatever_it_does_it_is_wrong(answer, words):
         ("beta_for_rate", "large"),
         ("q_for_sixteen", [1, 2, 3]),
         ("baseline", lambda f: f[:2]),
-        ("draw", lambda key, mean, sigma, num_samples: mean),
+        ("draw_z", lambda key, mean, sigma, num_samples: mean),
         ("variance_estimate", 3),
     ],
 )
