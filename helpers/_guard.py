@@ -11,12 +11,14 @@ import contextlib
 import ctypes
 import io
 import threading
+import time
 import traceback
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-SECONDS = 8.0  # for one call of `run`; compiling takes some of it
+SECONDS = 8.0  # of computing, for one call of `run`; compiling takes some of it
+PATIENCE = 3  # times SECONDS on the clock: on a busy machine others compute as well
 PRINTED = 400  # characters that are kept of what is printed,
 LINES = 8  # on so many lines
 
@@ -73,7 +75,7 @@ def run(job: Callable[[], Any]) -> Outcome:
         ):
             warnings.simplefilter("ignore")
             thread.start()
-            thread.join(SECONDS)
+            _wait(thread)
             late = thread.is_alive()
             _end(thread)
     finally:
@@ -83,6 +85,15 @@ def run(job: Callable[[], Any]) -> Outcome:
     cut = len(printed.text) > PRINTED or len(lines) > LINES
     shown = "\n".join(lines[:LINES]) + " ... (cut)" * cut
     return outcome._replace(printed=shown, alive=thread.is_alive())
+
+
+def _wait(thread):
+    """Wait until a thread ends or its time is over."""
+    begun, computed = time.monotonic(), time.process_time()
+    while thread.is_alive() and time.process_time() - computed < SECONDS:
+        if time.monotonic() - begun > PATIENCE * SECONDS:
+            return
+        thread.join(0.05)
 
 
 def _end(thread):
