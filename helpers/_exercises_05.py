@@ -112,6 +112,7 @@ def _linear():
     ]
 
 
+@jax.jit
 def _best_q(x, w, sigma_x, beta):
     noise = beta * sigma_x**2  # beta acts as if the noise were larger
     variance = 1 / (1 + (w**2).sum() / noise)
