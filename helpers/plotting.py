@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import HTML, display
-from jaxtyping import Float, Int
+from jaxtyping import Array, Float, Int
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
@@ -226,7 +226,9 @@ def mosaic(images: Float[np.ndarray, "rows columns height width"]) -> np.ndarray
     return framed.swapaxes(1, 2).reshape(rows * height, columns * width)[1:, 1:]
 
 
-def show_images(rows: Mapping[str, Float[np.ndarray, "n d"]], *, alt: str) -> None:
+def show_images(
+    rows: Mapping[str, Float[np.ndarray, "n d"] | Float[Array, "n d"]], *, alt: str
+) -> None:
     """Display rows of square grey images, each with its name at the left.
 
     Args:
@@ -247,6 +249,7 @@ def show_images(rows: Mapping[str, Float[np.ndarray, "n d"]], *, alt: str) -> No
     axes.set_yticks((side + 1) * np.arange(len(rows)) + (side - 1) / 2, labels=rows)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
+    #axes.set_anchor("E")  # what width is left over is for the names
     show(figure, alt=alt)
 
 

@@ -151,23 +151,23 @@ def test_a_mosaic_is_what_the_grid_draws(axes):
     np.testing.assert_array_equal(image.get_array(), expected)
 
 
-def test_named_rows_of_images_are_shown_with_their_names(shown, monkeypatch):
+def test_named_rows_of_images_are_shown_with_their_names(monkeypatch):
     drawn = []
     monkeypatch.setattr(plotting, "show", lambda figure, *, alt: drawn.append(figure))
-    rows = {"held out": np.zeros((3, 16)), "samples": np.ones((3, 16))}
-    plotting.show_images(rows, alt="Two rows.")
+    names = ["reconstructed", "b", "c", "d", "e"]
+    rows = {name: jnp.full((12, 64), float(row)) for row, name in enumerate(names)}
+    with plt.rc_context():
+        plotting.use_course_style()  # as in a notebook: it lays the figure out
+        plotting.show_images(rows, alt="Five rows.")
+        drawn[0].draw_without_rendering()
     (axes,) = drawn[0].axes
     (image,) = axes.images
-    names = {
-        label.get_text(): y
-        for y, label in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True)
-    }
-    for name, y in names.items():
-        assert (image.get_array()[int(y), :4] == rows[name][0, :4]).all()
-    assert [*names] == [*rows]
-    # the names are inside the picture
-    drawn[0].draw_without_rendering()
-    assert min(e.get_window_extent().x0 for e in axes.get_yticklabels()) >= 0
+    labels = axes.get_yticklabels()
+    assert [label.get_text() for label in labels] == names
+    for row, y in enumerate(axes.get_yticks()):
+        assert (image.get_array()[int(y), :8] == row).all()
+    # inside the picture, and not cut off at its edge
+    assert min(label.get_window_extent().x0 for label in labels) >= 0
 
 
 @pytest.mark.parametrize(
