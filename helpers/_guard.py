@@ -56,15 +56,19 @@ def run(job: Callable[[], Any]) -> Outcome:
     Returns:
         Outcome. Warnings are not shown; prints are kept, up to PRINTED characters.
     """
-    printed, outcomes = _Printed(), []
+    printed, outcomes, over, turn = _Printed(), [], [], threading.Lock()
 
     def call():
-        try:
-            outcomes.append(Outcome(job()))
-        except _OutOfTime:
-            pass
-        except BaseException as error:
-            outcomes.append(_described(error))
+        while not over:
+            try:
+                if not outcomes:
+                    outcomes.append(_outcome(job))
+                with turn:
+                    for _ in range(10):  # what _end has raised so far comes up here,
+                        pass
+                    over.append(True)  # and from now on it raises no more
+            except _OutOfTime:
+                outcomes.append(_late())
 
     thread = threading.Thread(target=call, daemon=True)
     try:
@@ -77,9 +81,9 @@ def run(job: Callable[[], Any]) -> Outcome:
             thread.start()
             _wait(thread)
             late = thread.is_alive()
-            _end(thread)
+            _end(thread, over, turn)
     finally:
-        _end(thread)  # where a reader has interrupted the kernel
+        _end(thread, over, turn)  # where a reader has interrupted the kernel
     outcome = outcomes[0] if outcomes and not late else _late()
     lines = printed.text[:PRINTED].strip().splitlines()
     cut = len(printed.text) > PRINTED or len(lines) > LINES
@@ -96,15 +100,26 @@ def _wait(thread):
         thread.join(0.05)
 
 
-def _end(thread):
+def _end(thread, over, turn):
     """Raise _OutOfTime in a thread, again and again where something catches it."""
     for _ in range(20):
-        if not thread.is_alive():
-            return
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(
-            ctypes.c_ulong(thread.ident), ctypes.py_object(_OutOfTime)
-        )
+        with turn:
+            if over or not thread.is_alive():
+                break
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(thread.ident), ctypes.py_object(_OutOfTime)
+            )
         thread.join(0.05)
+    thread.join(0.05)
+
+
+def _outcome(job):
+    try:
+        return Outcome(job())
+    except _OutOfTime:
+        raise
+    except BaseException as error:
+        return _described(error)
 
 
 def _late():

@@ -30,8 +30,9 @@ def pytest_addoption(parser):
 
 
 def pytest_ignore_collect(collection_path, config):
-    left_out = BROWSER in collection_path.parents and not config.getoption("--browser")
-    return True if left_out else None  # None leaves it to pytest
+    inside = BROWSER in (collection_path, *collection_path.parents)
+    # None leaves it to pytest
+    return True if inside and not config.getoption("--browser") else None
 
 
 def pytest_terminal_summary(terminalreporter, config):

@@ -55,6 +55,6 @@ def test_controls_move_and_cells_run_again(path):
         )
         client.execute()
     captions = sweep.outputs[0].text.splitlines()
-    assert len(set(captions)) > 100
+    assert len(set(captions)) > 40
     assert not [caption for caption in captions if "nan" in caption or "inf" in caption]
     assert int(memory.outputs[0].text) < GROWTH
