@@ -68,6 +68,8 @@ def frames_shown(page):
 
     session.on("Page.screencastFrame", keep)
     session.send("Page.startScreencast", {"format": "png"})
+    while not frames:  # the page as it is
+        page.wait_for_timeout(20)
     yield frames
     session.send("Page.stopScreencast")
     session.detach()
@@ -263,6 +265,10 @@ class OnPage:
         self.caption = self.root.get_by_role("status")
         self.error = self.root.get_by_role("alert")
         self.reset = self.root.get_by_role("button", name="Reset", exact=True)
+
+    def scroll_into_view(self):
+        """Put the explorer amid the page, where no key scrolls it."""
+        self.root.evaluate("root => root.scrollIntoView({ block: 'center' })")
 
     def control(self, description, kind):
         """Return the part of a control that takes the keys."""

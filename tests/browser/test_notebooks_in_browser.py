@@ -18,7 +18,7 @@ def explorers(notebook):
     for label, controls in notebook.ask("explorers").items():
         notebook.ask("ends", label)  # ends with a reset
         explorer = notebook.explorer(label)
-        explorer.root.scroll_into_view_if_needed()
+        explorer.scroll_into_view()
         expect(explorer.caption).to_have_text(notebook.ask("now", label)[1])
         found[explorer] = [
             (name, kind, explorer.control(description, kind))
@@ -61,7 +61,7 @@ def test_controls_go_to_both_ends_and_back(notebook, explorers, screenshot):
 def test_nothing_jumps_or_flickers(notebook, explorers):
     for explorer, controls in explorers.items():
         expected = notebook.ask("ends", explorer.label)
-        explorer.root.scroll_into_view_if_needed()
+        explorer.scroll_into_view()
         shown, box = [expected["start"]], explorer.pictures.bounding_box()
         explorer.ask_page("watch")
         with frames_shown(notebook.page) as frames:
@@ -157,7 +157,7 @@ def test_it_fits_a_narrow_page_and_nothing_jumps(
     page.set_viewport_size({"width": width, "height": 800})
     try:
         for explorer in explorers:
-            explorer.root.scroll_into_view_if_needed()
+            explorer.scroll_into_view()
             explorer.ask_page("watch")
             start = notebook.ask("ends", explorer.label)["start"][0]
             expect(explorer.caption).to_have_text(start)
