@@ -59,11 +59,11 @@ def exactly(words):
 
 @contextlib.contextmanager
 def frames_shown(page):
-    """Collect what the browser presents while this is open: a PNG a frame."""
+    """Collect what the browser presents while this is open: at its end, PNGs."""
     frames, session = [], page.context.new_cdp_session(page)
 
     def keep(event):
-        frames.append(b64decode(event["data"]))
+        frames.append((event["metadata"]["timestamp"], b64decode(event["data"])))
         session.send("Page.screencastFrameAck", {"sessionId": event["sessionId"]})
 
     session.on("Page.screencastFrame", keep)
@@ -73,6 +73,7 @@ def frames_shown(page):
     yield frames
     session.send("Page.stopScreencast")
     session.detach()
+    frames[:] = [frame for _, frame in sorted(frames)]  # they overtake one another
 
 
 def num_changes(frames, box):
