@@ -18,6 +18,9 @@ def as_array(name, value, *shapes, **sizes):
     `as_array("x", x, "n d", d=2)` wants two axes, the second of length 2.
     """
     try:
+        if isinstance(value, np.ndarray | np.number | float | int):
+            # jnp.asarray would compile a program for each new shape of these
+            value = jax.device_put(value, may_alias=False)
         array = jnp.asarray(value)
         if not jnp.issubdtype(array.dtype, jnp.floating):
             array = jnp.asarray(value, dtype=float)

@@ -154,7 +154,7 @@ def fit(
     else:
         params, x = _start(params, x)
     floor = _checks.not_negative("variance_floor", variance_floor, "")
-    floored = isinstance(floor, jax.core.Tracer) or bool(floor > 0)
+    floored = isinstance(floor, jax.core.Tracer) or bool(np.asarray(floor) > 0)
     sizes = _sizes(num_steps, chunk_size)
     tol = _checks.not_negative("tol", tol, "")
     if on_disk:
