@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -85,13 +86,14 @@ def rows_of(times, per=1, floors=(), **fields):
         )
 
 
-def in_fresh_python(code, *arguments):
+def in_fresh_python(code, *arguments, **environment):
     """What `code` prints as JSON in a Python of its own."""
     run = subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=600,
+        env={**os.environ, **environment},
     )
     if run.returncode:
         raise RuntimeError(run.stderr)
