@@ -2,9 +2,9 @@
 
 from measure import Row, in_fresh_python
 
-# The fit before the one that is measured compiles, and takes what is taken once; what it
-# freed goes back to the system first. Linux resets the greatest memory used so far when
-# a 5 is written to clear_refs.
+# The fit before the one that is measured compiles, and takes what is taken once; what
+# it freed goes back to the system first. Linux resets the greatest memory used so far
+# when a 5 is written to clear_refs.
 COUNT = """
 import ctypes, gc, json, sys, time
 from pathlib import Path
