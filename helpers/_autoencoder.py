@@ -51,8 +51,13 @@ def init(key: Key[Array, ""], sizes: Sequence[int]) -> VAE:
 
     Source: deck, "Variational Auto-Encoder"; Kingma and Welling 2014.
     """
-    encoder_key, decoder_key = jax.random.split(_checks.key(key))
-    sizes = [_checks.count("sizes", size) for size in sizes]
+    sizes = tuple(_checks.count("sizes", size) for size in sizes)
+    return _init(_checks.key(key), sizes)
+
+
+@partial(jax.jit, static_argnums=1)
+def _init(key, sizes):
+    encoder_key, decoder_key = jax.random.split(key)
     # before the encoder's, so that too few sizes are refused
     mirrored = decoder.init(decoder_key, sizes[::-1])
     encoder = decoder.init(encoder_key, [*sizes[:-1], 2 * sizes[-1]])

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -37,11 +38,15 @@ def init(key: Key[Array, ""], sizes: Sequence[int]) -> Decoder:
     sizes = [_checks.count("sizes", size) for size in sizes]
     if len(sizes) < 2:
         raise ValueError(f"sizes: got {sizes}, wanted at least z's and x's dimension")
-    keys = jax.random.split(_checks.key(key), len(sizes) - 1)
+    return _init(_checks.key(key), tuple(sizes))
+
+
+@partial(jax.jit, static_argnums=1)
+def _init(key, sizes):
     pairs = list(itertools.pairwise(sizes))
     weights = tuple(
         jax.random.normal(key, pair) / jnp.sqrt(pair[0])
-        for key, pair in zip(keys, pairs, strict=True)
+        for key, pair in zip(jax.random.split(key, len(pairs)), pairs, strict=True)
     )
     return Decoder(weights, tuple(jnp.zeros(outputs) for _, outputs in pairs))
 

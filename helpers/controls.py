@@ -7,9 +7,10 @@ import numpy as np
 
 __all__ = ["choice", "positions", "slider", "toggle"]
 
+# On a narrow page the label stands above its slider, which else had no room to move.
 LOOK = {
     "style": {"description_width": "16em"},
-    "layout": {"width": "min(42em, 98%)"},
+    "layout": {"width": "min(42em, 98%)", "height": "auto", "flex_flow": "row wrap"},
 }
 
 
@@ -20,7 +21,8 @@ def slider(label, low, high, value, *, step=None, log=False):
         label: what moves, with its unit: "sigma (min)".
         low: smallest value. Whole numbers throughout give a slider of whole numbers.
         high: largest value.
-        value: where it starts.
+        value: where it starts: at the position nearest to it. The page holds nothing
+            between two positions, and would move the control there by itself.
         step: distance of two positions; a hundredth of the range if None.
         log: equal ratios instead of equal steps; `low` must be above 0, and `step` is
             in powers of ten.
@@ -39,13 +41,16 @@ def slider(label, low, high, value, *, step=None, log=False):
     if log:
         if low <= 0:
             raise ValueError(f"{label}: got low={low}, wanted above 0 for a log slider")
-        low, high = np.log10(low), np.log10(high)
-        kind = widgets.FloatLogSlider
+        kind, (low, high, start) = widgets.FloatLogSlider, np.log10([low, high, value])
     elif all(isinstance(n, numbers.Integral) for n in (low, high, value, step or 1)):
-        kind, step = widgets.IntSlider, step or 1
+        kind, step, start = widgets.IntSlider, step or 1, value
     else:
-        kind = widgets.FloatSlider
+        kind, start = widgets.FloatSlider, value
     step = step or (high - low) / 100
+    on_grid = low + round((start - low) / step) * step
+    nearest = min(on_grid, high, key=lambda position: abs(position - start))
+    if abs(nearest - start) > 1e-9 * step:
+        value = 10**nearest if log else nearest
     return kind(value, min=low, max=high, step=step, description=label, **LOOK)
 
 

@@ -18,6 +18,7 @@ import ipywidgets as widgets
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+from IPython.display import HTML, display
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
@@ -30,6 +31,8 @@ __all__ = ["Explorer"]
 
 # Picture pixels for one on the page, so that text is sharp on a dense screen.
 SHARPNESS = 1.5
+# Two lines, more on a narrow page: then a longer number moves nothing beneath.
+CAPTION_ROOM = "max(2.8em, (1000px - 100vw) * 0.16)"
 # A frame takes about 200 ms to cross a slow line; a faster clock would only queue.
 PLAY_INTERVAL_MS = 400
 
@@ -93,23 +96,25 @@ class Explorer(widgets.VBox):
         figure.set_dpi(mpl.rcParams["figure.dpi"] * SHARPNESS)
         self._canvas = FigureCanvasAgg(figure)
         layout = {"grid_area": "1 / 1", "max_width": "100%", "height": "auto"}
+        layout["margin"] = "0"  # outside of max_width, it would stick out
         width, height = (str(round(side / SHARPNESS)) for side in figure.bbox.size)
         size = {"format": "webp", "width": width, "height": height}
         self._still = _Picture(tooltip=f"Axes of: {label}", layout=layout, **size)
         self._moving = _Picture(tooltip=alt, layout=layout, **size)
-        # Room for two lines is kept, so that a longer number moves nothing.
-        self._caption = widgets.HTML(layout={"min_height": "2.8em", "width": "98%"})
-        self._status = widgets.HTML(layout={"min_height": "1.6em", "width": "98%"})
+        self._caption, self._status = (
+            widgets.HTML(layout={"min_height": room, "width": "98%"})
+            for room in (CAPTION_ROOM, "1.6em")
+        )
         self._show()
         figure.set_layout_engine("none")  # laid out once: axes never shift again
 
         reset = widgets.Button(description="Reset", tooltip=f"Reset {label}")
         reset.on_click(lambda _: self.reset())
-        self._play_links = _play(self.controls[play]) if play else ()
+        play_parts, self._links = _play(self.controls[play]) if play else ((), ())
         for control in self.controls.values():
             control.observe(self._on_change, "value")
         heading = widgets.HTML(f"<strong>{html.escape(label)}</strong>")
-        self._buttons = widgets.HBox([*self._play_links[:1], reset])
+        self._buttons = widgets.HBox([*play_parts, reset])
         pictures = widgets.GridBox([self._still, self._moving])
         above = [heading, *self.controls.values(), self._buttons]
         super().__init__([*above, pictures, self._caption, self._status])
@@ -185,7 +190,7 @@ class Explorer(widgets.VBox):
         """
         for control in self.controls.values():
             control.unobserve(self._on_change, "value")
-        parts = [self, *self._play_links[1:]]
+        parts = [self, *self._links]
         for part in parts:
             parts.extend(getattr(part, "children", ()))
         for part in reversed(parts):
@@ -222,7 +227,8 @@ class Explorer(widgets.VBox):
             raise
         self._words, self._error = words, ""
         self._caption.value = (
-            f'<div role="status" aria-live="polite">{html.escape(self._words)}</div>'
+            '<div role="status" aria-live="polite" style="line-height: 1.4">'
+            f"{html.escape(self._words)}</div>"
         )
         self._status.value = ""
 
@@ -246,6 +252,17 @@ class Explorer(widgets.VBox):
         # Lines on nothing are smallest without loss, filled images with it.
         self._moving.value = _webp(self._layer, lossless=not has_image)
 
+    def _ipython_display_(self):
+        data, metadata = self._repr_mimebundle_()
+        display(data, metadata=metadata, raw=True)
+        display(
+            HTML(
+                '<details><summary style="font-size: 0.85em">This picture in words'
+                f"</summary>{html.escape(self._alt)} At the start: "
+                f"{html.escape(self._words)}</details>"
+            )
+        )
+
     def _repr_mimebundle_(self, **kwargs):
         # Without a kernel there is no widget to show: then the picture stands in.
         data = super()._repr_mimebundle_(**kwargs)
@@ -264,16 +281,23 @@ def _webp(picture, *, lossless):
 
 
 def _play(control):
-    """A play button, and the link by which the page moves the control with it."""
-    button = widgets.Play(
+    """A button that plays a slider, its clock on the page, and their two links."""
+    clock = widgets.Play(
         value=control.value,
         min=control.min,
         max=control.max,
         step=control.step,
         interval=PLAY_INTERVAL_MS,
-        description=control.description,
+        layout={"display": "none"},  # the buttons that it brings have no names
     )
-    return button, widgets.jslink((button, "value"), (control, "value"))
+    button = widgets.ToggleButton(
+        description="Play", tooltip=f"Play {control.description}"
+    )
+    links = (
+        widgets.jslink((button, "value"), (clock, "playing")),
+        widgets.jslink((clock, "value"), (control, "value")),
+    )
+    return (button, clock), links
 
 
 def _check_arguments(label, alt, controls, play):

@@ -3,13 +3,14 @@
 import html
 import io
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import HTML, display
-from jaxtyping import Float
+from jaxtyping import Array, Float, Int
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 
@@ -21,7 +22,10 @@ __all__ = [
     "contours",
     "ellipses",
     "image_grid",
+    "labelled_points",
+    "mosaic",
     "show",
+    "show_images",
     "subplots",
     "use_course_style",
 ]
@@ -85,8 +89,9 @@ def subplots(rows: int = 1, columns: int = 1, *, figsize, **options):
 def show(figure: Figure, *, alt: str) -> None:
     """Display a figure with its alternative text.
 
-    The words go into the picture's metadata, as nbconvert reads them, and into a line
-    to unfold beneath, since JupyterLab gives a stored picture no alternative text.
+    The words go into the picture's metadata, where nbconvert's classic template finds
+    them, and into a line to unfold beneath: JupyterLab and nbconvert's own template
+    give a stored picture no alternative text.
 
     Args:
         figure: a Matplotlib figure.
@@ -201,6 +206,16 @@ def image_grid(
     Raises:
         ValueError: `images` has not four axes.
     """
+    axes.set(xticks=[], yticks=[])
+    return axes.imshow(mosaic(images), **({"cmap": "gray_r"} | style))
+
+
+def mosaic(images: Float[np.ndarray, "rows columns height width"]) -> np.ndarray:
+    """Join images to the one picture that `image_grid` draws: for its `set_data`.
+
+    Raises:
+        ValueError: `images` has not four axes.
+    """
     images = np.asarray(images)
     if images.ndim != 4:
         raise ValueError(
@@ -208,9 +223,57 @@ def image_grid(
         )
     framed = np.pad(images, ((0, 0), (0, 0), (1, 0), (1, 0)), constant_values=np.nan)
     rows, columns, height, width = framed.shape
-    mosaic = framed.swapaxes(1, 2).reshape(rows * height, columns * width)
-    axes.set(xticks=[], yticks=[])
-    return axes.imshow(mosaic[1:, 1:], **({"cmap": "gray_r"} | style))
+    return framed.swapaxes(1, 2).reshape(rows * height, columns * width)[1:, 1:]
+
+
+def show_images(
+    rows: Mapping[str, Float[np.ndarray, "n d"] | Float[Array, "n d"]], *, alt: str
+) -> None:
+    """Display rows of square grey images, each with its name at the left.
+
+    Args:
+        rows: as many images a row, each flat; drawn white at 0 and black at 1.
+        alt: as `show`.
+
+    Raises:
+        ValueError: the images are not square, the rows differ in shape, or `alt` is
+            blank.
+    """
+    shapes = sorted({np.shape(images) for images in rows.values()})
+    side = round(shapes[0][-1] ** 0.5) if len(shapes) == 1 else 0
+    if not side or shapes[0] != (shapes[0][0], side * side):
+        raise ValueError(f"rows: got shapes {shapes}, wanted one (n, d), d a square")
+    images = np.reshape([*rows.values()], (len(rows), -1, side, side))
+    figure, axes = subplots(figsize=(0.62 * images.shape[1] + 1.4, 0.64 * len(rows)))
+    image_grid(axes, images, vmin=0, vmax=1)
+    axes.set_yticks((side + 1) * np.arange(len(rows)) + (side - 1) / 2, labels=rows)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    #axes.set_anchor("E")  # what width is left over is for the names
+    show(figure, alt=alt)
+
+
+def labelled_points(
+    axes: Axes, points: Float[np.ndarray, "n 2"], labels: Int[np.ndarray, " n"], **style
+) -> list[PathCollection]:
+    """Draw each point as its label: told apart without any colour.
+
+    Args:
+        axes: where to draw.
+        points: `n 2`.
+        labels: `n` whole numbers from 0 to 9.
+        **style: passed to `scatter`.
+
+    Returns:
+        Matplotlib's collections, one a label.
+    """
+    points, labels, colors = np.asarray(points), np.asarray(labels), [*COLORS.values()]
+    collections = []
+    for label in np.unique(labels):
+        color = colors[label % len(colors)]
+        look = {"marker": f"${label}$", "s": 30, "lw": 0.2, "color": color} | style
+        collections.append(axes.scatter(*points[labels == label].T, **look))
+    return collections
 
 
 def _components(params):

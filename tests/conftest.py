@@ -2,6 +2,7 @@
 
 import os
 import re
+from pathlib import Path
 
 # Before anything imports matplotlib: no test opens a window.
 os.environ["MPLBACKEND"] = "Agg"
@@ -14,6 +15,32 @@ import pytest
 jax.config.update("jax_enable_x64", True)
 # A missing axis must be an error, not a silently wrong sum.
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+BROWSER = Path(__file__).parent / "browser"
+
+
+def pytest_addoption(parser):
+    parser.addoption("--browser", action="store_true", help="run tests/browser too")
+    parser.addoption(
+        "--screenshots",
+        default=BROWSER / "screenshots",
+        help="folder for the pictures that tests/browser takes",
+    )
+
+
+def pytest_ignore_collect(collection_path, config):
+    left_out = BROWSER in collection_path.parents and not config.getoption("--browser")
+    return True if left_out else None  # None leaves it to pytest
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    asked_for = (Path(arg.split("::")[0]).resolve() for arg in config.args)
+    in_scope = any(BROWSER.is_relative_to(path) for path in asked_for)
+    if in_scope and not config.getoption("--browser"):
+        terminalreporter.write_line(
+            "left out: tests/browser, which need Chromium; --browser runs them"
+        )
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from helpers.controls import choice, slider, toggle
 from helpers.explorer import Explorer
 
 X = np.linspace(0.05, 0.95, 200)
-START = {"height": 0.5, "peaks": 3, "top": 2.0, "curve": "sine", "dot": True}
+START = {"height": 0.5, "peaks": 3, "top": 1.0, "curve": "sine", "dot": True}
 # All that moves, or the background as well: limits and a title stand in it.
 MOVING = {"height": 0.9, "peaks": 7, "dot": False}
 STILL = {"top": 10.0, "curve": "cosine"}
@@ -442,7 +442,16 @@ def test_the_stored_picture_is_the_picture_with_its_words(waves):
 
 def test_the_stored_words_are_the_same_each_time(waves):
     texts = {waves()._repr_mimebundle_()[0]["text/plain"] for _ in range(2)}
-    assert texts == {"Waves. A picture. sine with 3 peaks of 0.500 below 2.000"}
+    assert texts == {"Waves. A picture. sine with 3 peaks of 0.500 below 1.000"}
+
+
+def test_what_is_shown_is_the_picture_and_its_words(build, monkeypatch):
+    shown = []
+    monkeypatch.setattr(explorer, "display", lambda part, **_: shown.append(part))
+    build(plt.figure(), lambda a: "a < b", {"a": toggle("a")})._ipython_display_()
+    picture, words = shown
+    assert "image/png" in picture
+    assert words.data.endswith("</summary>A picture. At the start: a &lt; b</details>")
 
 
 def test_the_figure_is_not_shown_a_second_time(build):
@@ -455,23 +464,24 @@ def test_readers_hear_picture_caption_and_button(waves):
     shown = waves(play="peaks")
     assert shown._moving.tooltip == "A picture."
     assert 'aria-live="polite"' in shown._caption.value
-    play, reset = shown._buttons.children
-    assert reset.tooltip == "Reset Waves"
-    assert play.description == "Peaks"
+    play, _, reset = shown._buttons.children
+    assert (reset.description, reset.tooltip) == ("Reset", "Reset Waves")
+    assert (play.description, play.tooltip) == ("Play", "Play Peaks")
 
 
 def test_play_runs_over_the_sliders_range(waves):
     shown = waves(play="peaks")
-    button, control = shown._buttons.children[0], shown.controls["peaks"]
-    assert isinstance(button, widgets.Play)
+    (button, clock, _), control = shown._buttons.children, shown.controls["peaks"]
+    assert isinstance(clock, widgets.Play)
     for name in ("value", "min", "max", "step"):
-        assert getattr(button, name) == getattr(control, name)
-    links = [
-        link.target
+        assert getattr(clock, name) == getattr(control, name)
+    links = {
+        link.source: link.target
         for link in open_widgets.values()
-        if isinstance(link, widgets.widget_link.Link) and link.source[0] is button
-    ]
-    assert links == [(control, "value")]
+        if isinstance(link, widgets.widget_link.Link)
+    }
+    assert links[button, "value"] == (clock, "playing")
+    assert links[clock, "value"] == (control, "value")
 
 
 @pytest.mark.parametrize(
@@ -515,10 +525,25 @@ def test_sliders_are_of_their_numbers_kind(control, kind):
 @pytest.mark.parametrize("number", [int, float])
 def test_a_slider_reaches_both_ends(number, log):
     control = slider("x", number(3), number(70), number(7), log=log)
-    assert control.value == pytest.approx(7)
     for end in (3, 70):
         control.value = end
         assert control.value == pytest.approx(end, rel=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "value", "step", "log", "position"),
+    [
+        (0.0, 1.0, 0.3, 0.1, False, 0.3),  # to the last digit, not 0.30000000000000004
+        (-6.0, 5.0, -2.0, None, False, -6 + 36 * 0.11),
+        (0.0, 1.0, 1.0, 0.3, False, 1.0),
+        (0, 10, 8, 3, False, 9),
+        (0.03, 3.0, 0.6, 0.01, True, 0.03 * 10**1.3),
+        (0.1, 1.0, 0.1, None, True, 0.1),
+    ],
+)
+def test_a_slider_starts_at_the_nearest_position(low, high, value, step, log, position):
+    control = slider("x", low, high, value, step=step, log=log)
+    assert control.value == (position if position == value else pytest.approx(position))
 
 
 @pytest.mark.parametrize(

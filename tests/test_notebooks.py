@@ -82,9 +82,14 @@ def under_one_megabyte(notebook, path):
 
 
 def cells_are_short(notebook, path):
+    """Exercises come on top of the cells that teach: a stub, a hidden solution."""
     lines = [len(cell.source.splitlines()) for cell in code_cells(notebook)]
-    wrong = [] if 12 <= len(lines) <= 30 else [f"{len(lines)} code cells"]
-    wrong += [f"median of {m} lines" for m in [statistics.median(lines)] if m > 6]
+    own = {"exercise", "solution"}
+    tags = [own & set(c.metadata.get("tags", [])) for c in code_cells(notebook)]
+    taught = [n for n, tag in zip(lines, tags, strict=True) if not tag]
+    wrong = [] if 12 <= len(taught) <= 30 else [f"{len(taught)} code cells"]
+    wrong += [f"median of {m} lines" for m in [statistics.median(taught)] if m > 6]
+    wrong += [f"{n} cells of exercises" for n in [len(lines) - len(taught)] if n > 9]
     return wrong + [f"a cell of {n} lines" for n in lines if n > 20]
 
 
@@ -206,6 +211,10 @@ def shows(*args, **kwargs):
     return put("cells 4 outputs", [v4.new_output(*args, **kwargs)])
 
 
+def exercise_cell(source):
+    return v4.new_code_cell(source, execution_count=4, metadata={"tags": ["exercise"]})
+
+
 BROKEN = [
     (executed_in_order, put("cells 4 execution_count", None)),
     (executed_in_order, put("cells 4 execution_count", 9)),
@@ -231,6 +240,18 @@ BROKEN = [
         lambda notebook: notebook.cells.extend(
             v4.new_code_cell("x", execution_count=i) for i in range(13, 32)
         ),
+    ),
+    (
+        cells_are_short,
+        lambda notebook: notebook.cells.extend(
+            v4.new_code_cell("x", execution_count=i, metadata={"tags": ["exercise"]})
+            for i in range(13, 23)
+        ),
+    ),
+    (cells_are_short, put("cells 4", exercise_cell("x = 1\n" * 21))),
+    (
+        cells_are_short,
+        lambda notebook: notebook.cells.__setitem__(4, exercise_cell("x")),
     ),
     (claims_are_checked, put("cells 1 metadata tags", [])),
     (claims_are_checked, put("cells 3 metadata tags", ["S01"])),

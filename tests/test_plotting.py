@@ -143,6 +143,58 @@ def test_images_take_styles_and_no_ticks(axes):
     assert axes.get_xticks().size == axes.get_yticks().size == 0
 
 
+def test_a_mosaic_is_what_the_grid_draws(axes):
+    first, then = np.random.default_rng(0).uniform(size=(2, 2, 3, 4, 5))
+    image = plotting.image_grid(axes, first)
+    image.set_data(plotting.mosaic(then))
+    expected = plotting.image_grid(axes, then).get_array()
+    np.testing.assert_array_equal(image.get_array(), expected)
+
+
+def test_named_rows_of_images_are_shown_with_their_names(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plotting, "show", lambda figure, *, alt: drawn.append(figure))
+    names = ["reconstructed", "b", "c", "d", "e"]
+    rows = {name: jnp.full((12, 64), float(row)) for row, name in enumerate(names)}
+    with plt.rc_context():
+        plotting.use_course_style()  # as in a notebook: it lays the figure out
+        plotting.show_images(rows, alt="Five rows.")
+        drawn[0].draw_without_rendering()
+    (axes,) = drawn[0].axes
+    (image,) = axes.images
+    labels = axes.get_yticklabels()
+    assert [label.get_text() for label in labels] == names
+    for row, y in enumerate(axes.get_yticks()):
+        assert (image.get_array()[int(y), :8] == row).all()
+    # inside the picture, and not cut off at its edge
+    assert min(label.get_window_extent().x0 for label in labels) >= 0
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        {},
+        {"not square": np.zeros((3, 15))},
+        {"three": np.zeros((3, 16)), "two": np.zeros((2, 16))},
+        {"already square": np.zeros((3, 4, 4))},
+    ],
+)
+def test_rows_that_do_not_stack_are_refused(refused, rows):
+    with refused("rows", "shapes", "d a square"):
+        plotting.show_images(rows, alt="Rows.")
+
+
+def test_points_are_drawn_as_their_labels(axes):
+    points, labels = np.random.default_rng(0).normal(size=(30, 2)), np.arange(30) % 10
+    found = plotting.labelled_points(axes, points, labels, s=50)
+    assert len(found) == 10
+    for label, collection in enumerate(found):
+        np.testing.assert_array_equal(collection.get_offsets(), points[label::10])
+        assert (collection.get_sizes() == 50).all()
+    shapes = {str(collection.get_paths()[0].vertices) for collection in found}
+    assert len(shapes) == 10
+
+
 @pytest.mark.parametrize("shape", [(8, 8), (10, 8, 8)])
 def test_images_without_four_axes_are_refused(refused, axes, shape):
     with refused("images", f"shape {shape}", "(rows, columns, height, width)"):

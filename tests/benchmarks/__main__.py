@@ -4,6 +4,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import shutil
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -13,7 +14,7 @@ import measure
 import tables
 
 PARTS = ("limits", "mixtures", "autoencoders", "gradients", "memory", "growth")
-PARTS += ("cold", "notebooks")
+PARTS += ("cold", "redraw", "notebooks")
 
 # NumPy and scikit-learn choose the kernels for this processor only without the first
 # two, and nothing here is cold with the last.
@@ -52,9 +53,13 @@ def main():
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     for name in UNSET:
         os.environ.pop(name, None)
+    parts = options.parts or list(PARTS)
+    if not options.parts and not shutil.which("chromium"):
+        parts.remove("redraw")
     setting, begin = tables.setting(), time.perf_counter()
+    setting["left out"] = [part for part in PARTS if part not in parts]
     rows, failures = [], {}
-    for part in options.parts or PARTS:
+    for part in parts:
         seen, failure = in_own_process(part, options.quick)
         rows += seen
         if failure:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from measure import Row, by_turns
-from mixtures import DTYPES, TYPES, problem
+from mixtures import TYPES, problem
 
 from helpers import em
 
@@ -15,12 +15,10 @@ def rows(quick):
         "K": [(20_000, 2, k) for k in (4, 8, 16, 32, 64)],
         "D": [(20_000, d, 3) for d in (2, 4, 8, 16, 32)],
     }
-    for dtype in DTYPES:
-        with jax.enable_x64(dtype == "float64"):
-            for kind in TYPES:
-                for axis, sizes in sweeps.items():
-                    chosen = sizes[:2] if quick else sizes
-                    yield _swept(axis, chosen, kind, dtype, quick)
+    for kind in TYPES:
+        for axis, sizes in sweeps.items():
+            chosen = sizes[:2] if quick else sizes
+            yield _swept(axis, chosen, kind, "float32", quick)
 
 
 def _swept(axis, sizes, kind, dtype, quick):

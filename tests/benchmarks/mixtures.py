@@ -54,7 +54,8 @@ def _iteration(n, d, k, kind, dtype, rates, quick):
         ),
         "scikit-learn": lambda: sklearn_fit(start, x, kind, steps),
     }
-    if dtype == "float32":
+    # pomegranate loops over components in Python, and its weights are float32
+    if dtype == "float32" and k == 3 and (d == 2 or n == 10**4):
         runs["pomegranate"] = lambda: pomegranate_fit(start, x, kind, steps)
     times, results = by_turns(runs, 2 if quick else 9)
     limit, seconds = _limit(n, d, k, kind, dtype, rates), np.median(times["em.fit"])
@@ -79,7 +80,7 @@ def _climb(n, d, k, kind, dtype, quick):
         ),
         "scikit-learn": lambda: sklearn_fit(start, x, kind, steps, tol),
     }
-    if dtype == "float32":
+    if dtype == "float32" and k == 3:
         runs["pomegranate"] = lambda: pomegranate_fit(start, x, kind, steps, tol)
     times, results = by_turns(runs, 2 if quick else 5)
     ours, theirs = results["em.fit"][-1], results["scikit-learn"][-1]

@@ -1,0 +1,266 @@
+"""How fast explorers follow a key, beside `interact` on the same plot.
+
+`python tests/benchmarks/explorer.py` prints a table and fails where a floor is missed.
+It takes about five minutes. Do nothing else on the machine meanwhile.
+"""
+
+import argparse
+import itertools
+import shutil
+import statistics
+import sys
+import tempfile
+from base64 import b64decode
+from pathlib import Path
+
+import nbformat
+import psutil
+from playwright.sync_api import sync_playwright
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "browser"))
+from lab import (
+    CHROMIUM,
+    NOTEBOOKS,
+    Notebook,
+    OnPage,
+    Server,
+    frames_shown,
+    num_changes,
+    slow_line,
+)
+
+MOVES, BURST, FLICKER_MOVES = 30, 40, 100
+# There and back 150 ms.
+SLOW = {"delay": 0.075, "rate": 20e6}
+
+PLOT = """
+import ipywidgets as widgets
+import matplotlib.pyplot as plt
+import numpy as np
+from helpers import data, plotting
+from helpers.controls import slider
+from helpers.explorer import Explorer
+
+%matplotlib inline
+plotting.use_course_style()
+x = np.asarray(data.old_faithful())[:, 0]
+axis = np.linspace(1, 6, 200)
+
+def log_density(x, mu, sigma):
+    return -(((x - mu) / sigma) ** 2) / 2 - np.log(sigma * np.sqrt(2 * np.pi))
+
+def log_likelihood(points):
+    return log_density(x[:, None], *points.T).sum(axis=0)
+
+# Computed once for both, so that the times compared are those of drawing and sending.
+grid = np.meshgrid(np.linspace(2, 5, 100), np.linspace(0.6, 2.4, 100))
+heights = log_likelihood(np.reshape(grid, (2, -1)).T)
+
+def draw_still(left, right):
+    left.hist(x, bins=40, density=True, color="0.85")
+    left.set(xlabel="eruption (min)", ylabel="density (per min)", ylim=(0, 1))
+    right.set(xlim=(2, 5), ylim=(0.6, 2.4), xlabel="mu (min)", ylabel="sigma (min)")
+    levels = -421 - np.geomspace(1, 700, 12)[::-1]
+    plotting.contours(right, lambda _: heights, levels=levels, colors="0.6")
+
+def draw_moving(left, right, **style):
+    return *left.plot(axis, 0 * axis, **style), *right.plot([], [], "o", **style)
+
+def move(line, dot, mu, sigma):
+    line.set_ydata(np.exp(log_density(axis, mu, sigma)))
+    dot.set_data([mu], [sigma])
+    return f"log-likelihood {log_likelihood(np.array([[mu, sigma]]))[0]:.1f} nats"
+
+def sliders():
+    return {
+        "mu": slider("mu (min)", 2.0, 5.0, 2.6, step=0.01),
+        "sigma": slider("sigma (min)", 0.6, 2.4, 0.9, step=0.01),
+    }
+"""
+EXPLORER = """
+figure, axes = plotting.subplots(1, 2, figsize=(9, 3.6))
+draw_still(*axes)
+artists = draw_moving(*axes, animated=True)
+alt = "A density over a histogram, and its place on the log-likelihood."
+Explorer(figure, lambda **at: move(*artists, **at), sliders(), label="Bench", alt=alt)
+"""
+INTERACT = """
+def plot(mu, sigma):
+    _, axes = plt.subplots(1, 2, figsize=(9, 3.6))
+    draw_still(*axes)
+    words = move(*draw_moving(*axes), mu, sigma)
+    plt.show()
+    print(words)
+
+_ = widgets.interact(plot, **sliders())
+"""
+# Notes when a key is pressed and when a picture or caption has come to the screen.
+LOG = """root => {
+  const note = (kind) => log.push([kind, performance.now()]);
+  const shown = (kind) => requestAnimationFrame(() => note(kind));
+  window.log = [];
+  if (!window.listens)
+    window.addEventListener("keydown", () => note("key"), true);
+  window.listens = true;
+  root.addEventListener("load", () => shown("picture"), true);
+  const caption = root.querySelector("[role=status]");
+  if (caption)
+    new MutationObserver(() => shown("caption")).observe(
+      caption.closest(".widget-html-content"), { childList: true, subtree: true });
+}"""
+
+
+def settle(page, quiet):
+    """Wait until nothing more comes to the screen for `quiet` ms, and return the log.
+
+    After a key that changes nothing, it waits ten times as long.
+    """
+    page.wait_for_function(
+        """quiet => {
+          const [kind, time] = log.at(-1) ?? ["key", Infinity];
+          return performance.now() - time > (kind === "key" ? 10 * quiet : quiet);
+        }""",
+        arg=quiet,
+    )
+    return page.evaluate("log.splice(0)")
+
+
+def sizes_carried(page):
+    """Return a list that grows by the size of each message on the page's sockets."""
+    sizes, session = [], page.context.new_cdp_session(page)
+
+    def note(event):
+        message = event["response"]
+        data, binary = message["payloadData"], message["opcode"] == 2
+        sizes.append(len(b64decode(data) if binary else data.encode()))
+
+    session.on("Network.webSocketFrameReceived", note)
+    session.on("Network.webSocketFrameSent", note)
+    session.send("Network.enable")
+    return sizes
+
+
+def measure(page, root, quiet):
+    """Return median and p95 of key to picture in ms, kB a move, frames in a burst."""
+    root.scroll_into_view_if_needed()
+    root.get_by_role("slider").first.focus()
+    root.evaluate(LOG)
+    for _ in range(3):  # the first moves fill caches
+        page.keyboard.press("ArrowRight")
+        settle(page, quiet)
+    times, sizes = [], sizes_carried(page)
+    for _ in range(MOVES):
+        page.keyboard.press("ArrowRight")
+        log = settle(page, quiet)
+        assert {kind for kind, _ in log} >= {"key", "picture"}, log
+        times.append(log[-1][1] - log[0][1])
+    kilobytes = sum(sizes) / MOVES / 1000
+    for _ in range(BURST):
+        page.keyboard.press("ArrowRight")
+        page.wait_for_timeout(30)  # as a key that is held down repeats
+    frames = sum(kind == "picture" for kind, _ in settle(page, 3 * quiet))
+    p95 = statistics.quantiles(times, n=20)[-1]
+    return statistics.median(times), p95, kilobytes, frames
+
+
+def compare(server, browser, url, quiet):
+    """Return what `measure` finds for the explorer and for interact, on one page."""
+    page = browser.new_page(viewport={"width": 1300, "height": 1000})
+    notebook = Notebook(server, page, "bench.ipynb", url=url)
+    notebook.run_all()
+    roots = {
+        "explorer": OnPage(notebook, "Bench").root,
+        "interact": page.locator(".jp-OutputArea-output .widget-interact"),
+    }
+    roots["interact"].locator("img").wait_for()
+    found = {name: measure(page, root, quiet) for name, root in roots.items()}
+    notebook.close()
+    return found
+
+
+def flickers(server, browser, name):
+    """Return for each explorer of a notebook how many of its moves flickered.
+
+    A move may change the picture once. A blank frame in between would be a second time.
+    """
+    page = browser.new_page(viewport={"width": 1300, "height": 1000})
+    notebook, counts = Notebook(server, page, name), {}
+    notebook.run_all()
+    for label, controls in notebook.ask("explorers").items():
+        explorer, ends = notebook.explorer(label), [0]
+        explorer.root.scroll_into_view_if_needed()
+        explorer.root.evaluate(LOG)
+        with frames_shown(page) as frames:
+            for i in range(FLICKER_MOVES):
+                _, description, kind = controls[i % len(controls)]
+                ways = ("Down", "Up") if kind == "Dropdown" else ("Right", "Left")
+                key = f"Arrow{ways[i >= FLICKER_MOVES / 2]}"
+                key = "Space" if kind == "Checkbox" else key
+                explorer.control(description, kind).press(key)
+                settle(page, 100)
+                ends.append(len(frames))
+        box = explorer.pictures.bounding_box()
+        moves = (frames[max(a - 1, 0) : b] for a, b in itertools.pairwise(ends))
+        counts[label] = sum(num_changes(move, box) > 1 for move in moves)
+    notebook.close()
+    return counts
+
+
+def report(local, slow, flickering, idle):
+    """Print the table, and return the floors that were missed."""
+    print(f"{'':52}{'explorer':>10}{'interact':>10}{'ratio':>8}")
+    ratios = {}
+    for place, found in {"no delay": local, "150 ms, 20 Mbit/s": slow}.items():
+        ours, theirs = found["explorer"], found["interact"]
+        ratios[place] = theirs[0] / ours[0]
+        rows = ["key to picture, median ms", "key to picture, p95 ms", "kB a move"]
+        rows += [f"pictures in a burst of {BURST} keys"]
+        for words, one, other in zip(rows, ours, theirs, strict=True):
+            ratio = f"{other / one:8.1f}" if words.endswith("ms") else ""
+            print(f"{place + ': ' + words:52}{one:10.0f}{other:10.0f}{ratio}")
+    print(f"of {FLICKER_MOVES} moves, flickered:", flickering)
+    print("the machine was", "idle" if idle else "busy: the median is not judged")
+    median, kilobytes = local["explorer"][0], local["explorer"][2]
+    held = {
+        "3 times faster than interact with no delay": ratios["no delay"] >= 3,
+        "1.8 times over the slow line": ratios["150 ms, 20 Mbit/s"] >= 1.8,
+        "at most 20 kB a move": kilobytes <= 20,
+        "a median of at most 60 ms, on an idle machine": median <= 60 or not idle,
+        "no flicker": not any(flickering.values()),
+    }
+    return [floor for floor, holds in held.items() if not holds]
+
+
+def measured(with_flicker):
+    """Return what `compare` finds, then over the slow line, then all flickers."""
+    with tempfile.TemporaryDirectory() as folder, Server(folder) as server:
+        cells = [nbformat.v4.new_code_cell(c) for c in (PLOT, EXPLORER, INTERACT)]
+        kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+        bench = nbformat.v4.new_notebook(cells=cells, metadata=kernel)
+        nbformat.write(bench, server.folder / "notebooks/bench.ipynb")
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(
+                executable_path=shutil.which("chromium"), args=CHROMIUM
+            )
+            local = compare(server, browser, server.url, quiet=400)
+            with slow_line(server.port, **SLOW) as url:
+                slow = compare(server, browser, url, quiet=800)
+            flickering = {}
+            for path in NOTEBOOKS if with_flicker else []:
+                flickering |= flickers(server, browser, path.name)
+    return local, slow, flickering
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--no-flicker", action="store_true", help="only the times")
+    args = parser.parse_args()
+    idle = psutil.cpu_percent(interval=3) < 10
+    missed = report(*measured(not args.no_flicker), idle)
+    for floor in missed:
+        print("missed:", floor)
+    return bool(missed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

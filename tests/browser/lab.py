@@ -1,0 +1,307 @@
+"""A JupyterLab of our own, notebooks open in it, and the explorers on their pages."""
+
+import ast
+import contextlib
+import io
+import itertools
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from base64 import b64decode
+from pathlib import Path
+
+from jupyter_client import BlockingKernelClient
+from PIL import Image, ImageChops
+
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+PAGE = Path(__file__).with_name("page.js").read_text("utf-8").rstrip("\n;")
+TOKEN = "browser-tests"
+SETTINGS = {
+    # All cells are in the page, not only those in view; no pop-up asks for anything.
+    "notebook-extension/tracker": {"windowingMode": "none"},
+    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+}
+CHROMIUM = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+]
+
+
+def free_port():
+    """Return a port of this machine that nothing listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def differ(one, other):
+    """Whether two screenshots show different pictures, edges of letters apart."""
+    one, other = (Image.open(io.BytesIO(shot)).convert("RGB") for shot in (one, other))
+    extrema = ImageChops.difference(one, other).getextrema()
+    return max(high for _, high in extrema) > 64
+
+
+def exactly(words):
+    """Return a pattern for just these words."""
+    return re.compile(f"^{re.escape(words)}$")
+
+
+@contextlib.contextmanager
+def frames_shown(page):
+    """Collect what the browser presents while this is open: a PNG a frame."""
+    frames, session = [], page.context.new_cdp_session(page)
+
+    def keep(event):
+        frames.append(b64decode(event["data"]))
+        session.send("Page.screencastFrameAck", {"sessionId": event["sessionId"]})
+
+    session.on("Page.screencastFrame", keep)
+    session.send("Page.startScreencast", {"format": "png"})
+    yield frames
+    session.send("Page.stopScreencast")
+    session.detach()
+
+
+def num_changes(frames, box):
+    """Return how often a part of the page looked different from one frame to the next.
+
+    A move that shows one new picture counts one; were there a blank frame between the
+    old and the new, it would count two.
+    """
+    left, top = box["x"] + 1, box["y"] + 1
+    area = (left, top, left + box["width"] - 2, top + box["height"] - 2)
+    area = tuple(round(side) for side in area)
+    parts = [Image.open(io.BytesIO(frame)).crop(area).tobytes() for frame in frames]
+    return sum(one != other for one, other in itertools.pairwise(parts))
+
+
+@contextlib.contextmanager
+def slow_line(port, *, delay, rate):
+    """Give the address of a line to a port of this machine: see relay.py."""
+    entry, script = free_port(), Path(__file__).with_name("relay.py")
+    command = [sys.executable, script, entry, port, delay, rate]
+    relay = subprocess.Popen([str(part) for part in command])
+    try:
+        for _ in range(100):
+            with contextlib.suppress(OSError), socket.socket() as probe:
+                probe.connect(("127.0.0.1", entry))
+                break
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{entry}"
+    finally:
+        relay.terminate()
+        relay.wait()
+
+
+class Server:
+    """JupyterLab, or Notebook 7, over a folder with settings and kernels of its own."""
+
+    def __init__(self, folder, app="jupyterlab"):
+        self.folder, self.app, self.port = Path(folder), app, free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self):
+        own = self.folder / "jupyter"
+        for name, settings in SETTINGS.items():
+            path = own / f"settings/@jupyterlab/{name}.jupyterlab-settings"
+            path.parent.mkdir(parents=True)
+            path.write_text(json.dumps(settings))
+        (self.folder / "notebooks").mkdir()
+        for path in NOTEBOOKS:
+            shutil.copy(path, self.folder / "notebooks")
+        env = os.environ | {
+            "JUPYTER_TOKEN": TOKEN,
+            "JUPYTER_CONFIG_DIR": str(own / "config"),
+            "JUPYTER_RUNTIME_DIR": str(own / "runtime"),
+            "JUPYTERLAB_SETTINGS_DIR": str(own / "settings"),
+            "JUPYTERLAB_WORKSPACES_DIR": str(own / "workspaces"),
+            "IPYTHONDIR": str(own / "ipython"),
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        }
+        command = [sys.executable, "-m", self.app, "--no-browser", "--allow-root"]
+        command += ["--ip=127.0.0.1", f"--port={self.port}"]
+        command += ["--LabApp.expose_app_in_browser=True"]
+        command += ["--JupyterNotebookApp.expose_app_in_browser=True"]
+        command += [f"--notebook-dir={self.folder / 'notebooks'}"]
+        self.log = (self.folder / "server.log").open("w")
+        self.process = subprocess.Popen(
+            command, env=env, stdout=self.log, stderr=subprocess.STDOUT
+        )
+        for _ in range(120):
+            with contextlib.suppress(OSError):
+                self.api("status")
+                return self
+            time.sleep(0.5)
+        self.__exit__()
+        raise RuntimeError(f"no JupyterLab within a minute: {self.folder}/server.log")
+
+    def __exit__(self, *_):
+        with contextlib.suppress(OSError):
+            for session in self.api("sessions"):  # kernels outlive a killed server
+                self.api(f"sessions/{session['id']}", method="DELETE")
+        self.process.terminate()
+        self.process.wait(timeout=30)
+        self.log.close()
+
+    def api(self, path, method="GET"):
+        """Return the answer of the server's REST interface."""
+        request = urllib.request.Request(f"{self.url}/api/{path}", method=method)
+        request.add_header("Authorization", f"token {TOKEN}")
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.loads(answer.read() or "null")
+
+    def close(self, name):
+        """End the kernel of a notebook."""
+        for session in self.api("sessions"):
+            if session["name"] == name:
+                self.api(f"sessions/{session['id']}", method="DELETE")
+
+    def kernel(self, name):
+        """Return a client of an open notebook's kernel, beside the page's own."""
+        (session,) = (s for s in self.api("sessions") if s["name"] == name)
+        path = self.folder / f"jupyter/runtime/kernel-{session['kernel']['id']}.json"
+        client = BlockingKernelClient(connection_file=str(path))
+        client.load_connection_file()
+        client.start_channels()
+        client.wait_for_ready(timeout=60)
+        return client
+
+
+class Notebook:
+    """A notebook open in a page, and its kernel.
+
+    Attributes:
+        page: Playwright's page.
+        errors: those of the page's console and scripts.
+        outside: addresses on other machines that the page asked for.
+    """
+
+    def __init__(self, server, page, name, *, url=None):
+        self.server, self.page, self.name = server, page, name
+        self.errors, self.outside = [], []
+        page.on("console", self._on_console)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("request", lambda request: self._on_address(request.url))
+        page.on("websocket", lambda socket: self._on_address(socket.url))
+        # In Lab, in a workspace of its own, where no other tab is opened again.
+        lab = server.app == "jupyterlab"
+        route = f"lab/workspaces/{id(self)}/tree" if lab else "notebooks"
+        page.goto(f"{url or server.url}/{route}/{name}?token={TOKEN}")
+        page.wait_for_function(
+            """() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session
+               ?.kernel?.status === "idle" """,
+            timeout=60_000,
+        )
+        self.client = server.kernel(name)
+
+    def _on_console(self, message):
+        if message.type == "error":
+            self.errors.append(f"{message.text} {message.location['url']}")
+
+    def _on_address(self, address):
+        if not re.match(r"(http|ws)://127\.0\.0\.1:|data:|blob:", address):
+            self.outside.append(address)
+
+    def close(self):
+        """Close the page and end the kernel."""
+        self.client.stop_channels()
+        self.page.close()
+        self.server.close(self.name)
+
+    def run_all(self):
+        """Run all cells by the menu, as a student does."""
+        self.page.get_by_role("menuitem", name="Run", exact=True).click()
+        self.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        self.page.locator(".jp-InputPrompt", has_text="*").first.wait_for()
+        self.wait_until_run()
+
+    def wait_until_run(self):
+        """Wait until no cell is running."""
+        running = self.page.locator(".jp-InputPrompt", has_text="*")
+        running.first.wait_for(state="detached", timeout=120_000)
+
+    def ask(self, question, *args, **kwargs):
+        """Return what a function of `probe` answers in the notebook's kernel."""
+        call = f"__import__('probe').{question}(*{args!r}, **{kwargs!r})"
+        reply = self.client.execute(
+            "",
+            silent=True,
+            user_expressions={"answer": f"__import__('json').dumps({call})"},
+            reply=True,
+            timeout=120,
+        )
+        answer = reply["content"]["user_expressions"]["answer"]
+        if answer["status"] != "ok":
+            raise RuntimeError(f"{call}: {answer['ename']}: {answer['evalue']}")
+        return json.loads(ast.literal_eval(answer["data"]["text/plain"]))
+
+    def explorer(self, label):
+        """Return the explorer of a label as it stands on the page."""
+        return OnPage(self, label)
+
+
+class OnPage:
+    """An explorer on its page."""
+
+    def __init__(self, notebook, label):
+        self.notebook, self.page, self.label = notebook, notebook.page, label
+        heading = self.page.locator("strong", has_text=exactly(label))
+        self.root = self.page.locator(".jp-OutputArea-output .widget-vbox", has=heading)
+        self.cell = self.page.locator(".jp-CodeCell", has=heading)
+        self.pictures = self.root.locator(".widget-gridbox")
+        self.caption = self.root.get_by_role("status")
+        self.error = self.root.get_by_role("alert")
+        self.reset = self.root.get_by_role("button", name="Reset", exact=True)
+
+    def control(self, description, kind):
+        """Return the part of a control that takes the keys."""
+        if kind == "Dropdown":
+            return self.root.get_by_role("combobox", name=description, exact=True)
+        if kind == "Checkbox":
+            return self.root.get_by_role("checkbox", name=description, exact=True)
+        label = self.page.locator("label", has_text=exactly(description))
+        row = self.root.locator(".widget-slider", has=label)
+        return row.get_by_role("slider")
+
+    def press(self, control, key, kind="Slider"):
+        """Move a control by the keyboard: to its first or last place, or a step."""
+        control.focus()
+        if kind == "Checkbox":
+            if control.is_checked() != (key == "End"):
+                self.page.keyboard.press("Space")
+        else:
+            self.page.keyboard.press(key)
+
+    def ask_page(self, question):
+        """Return what a function of page.js answers about this explorer."""
+        return self.root.evaluate(f"root => ({PAGE}).{question}(root)")
+
+    def drag(self, slider, to):
+        """Drag a slider's handle to a part of its track, in many small moves."""
+        slider.scroll_into_view_if_needed()
+        handle, mouse = slider.bounding_box(), self.page.mouse
+        track = slider.locator("xpath=ancestor::div[contains(@class, 'noUi-target')]")
+        x, width = (track.bounding_box()[side] for side in ("x", "width"))
+        y = handle["y"] + handle["height"] / 2
+        mouse.move(handle["x"] + handle["width"] / 2, y)
+        mouse.down()
+        mouse.move(x + to * width, y, steps=40)
+        mouse.up()
+
+    def shot(self):
+        """Return the pictures as they stay, as PNG bytes."""
+        before = self.pictures.screenshot()
+        while (now := self.pictures.screenshot()) != before:
+            before = now
+        return now

@@ -1,0 +1,51 @@
+"""What a test asks in a notebook's own kernel, where the explorers are."""
+
+import zlib
+
+from ipywidgets.widgets.widget import _instances as open_widgets
+
+from helpers.controls import positions
+from helpers.explorer import Explorer
+
+
+def explorers():
+    """Return each explorer's controls in order: name, description and kind."""
+    return {
+        label: [
+            (name, control.description, type(control).__name__)
+            for name, control in explorer.controls.items()
+        ]
+        for label, explorer in Explorer.live.items()
+    }
+
+
+def at(label, **values):
+    """Set controls, and return the caption and the picture's checksum."""
+    explorer = Explorer.live[label]
+    caption = explorer.set(**values)
+    return caption, zlib.crc32(explorer.picture.tobytes())
+
+
+def ends(label):
+    """Return what is shown at the start, and at both ends of each control alone."""
+    explorer = Explorer.live[label]
+    explorer.reset()
+    shown = {"start": at(label)}
+    for name, control in explorer.controls.items():
+        places = positions(control)
+        for key, value in {"Home": places[0], "End": places[-1]}.items():
+            shown[f"{name} {key}"] = at(label, **{name: value})
+        explorer.reset()
+    return shown
+
+
+def now(label):
+    """Return the controls' values and the caption as the kernel has them."""
+    explorer = Explorer.live[label]
+    values = {name: control.value for name, control in explorer.controls.items()}
+    return values, explorer.caption
+
+
+def num_open_widgets():
+    """Return how many widgets live in this kernel."""
+    return len(open_widgets)

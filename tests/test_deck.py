@@ -1,0 +1,61 @@
+"""The README's map of the deck and its errata, against the notebooks' tagged cells."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SECTION = (
+    (ROOT / "README.md").read_text("utf-8").split("## The deck, claim by claim")[1]
+)
+MAP, ERRATA, WORDING = re.findall(r"(?:^\|.*\n)+", SECTION, re.MULTILINE)[:3]
+
+
+def rows(table):
+    """Return the cells of each row beneath the heading; an escaped bar is no border."""
+    return [
+        [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        for line in table.splitlines()[2:]
+    ]
+
+
+def tagged_cells():
+    """Return, by row id, the number of the notebook and the printed output."""
+    found = {}
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        for cell in nbformat.read(path, as_version=4).cells:
+            for tag in cell.metadata.get("tags", []):
+                if re.fullmatch(r"S\d\d", tag):
+                    printed = "".join(o.get("text", "") for o in cell.outputs)
+                    found.setdefault(tag, []).append((path.name, printed))
+    return found
+
+
+CELLS = tagged_cells()
+
+
+def test_the_map_names_every_row_once_and_its_notebook():
+    mapped = [
+        (row, re.search(r"\]\(notebooks/(.*?)\)", notebook)[1])
+        for _, ids, notebook in rows(MAP)
+        for row in ids.split(", ")
+    ]
+    assert sorted(row for row, _ in mapped) == [f"S{i:02}" for i in range(1, 34)]
+    assert mapped == [(row, CELLS[row][0][0]) for row, _ in mapped]
+    assert all(len(cells) == 1 for cells in CELLS.values())
+
+
+@pytest.mark.parametrize("row", rows(ERRATA), ids=lambda row: row[0])
+def test_an_erratum_shows_numbers_that_its_cell_prints(row):
+    (_, printed), *_ = CELLS[row[0]]
+    numbers = re.findall(r"`(.+?)`", row[-1])
+    assert numbers
+    assert [n for n in numbers if n not in re.sub(r"[ \[\]]+", " ", printed)] == []
+
+
+def test_errata_and_wording_are_rows_of_the_map():
+    listed = [row[0] for row in rows(ERRATA) + rows(WORDING)]
+    assert len(set(listed)) == len(listed) == 11
+    assert set(listed) <= CELLS.keys()
