@@ -79,8 +79,9 @@ def in_chunks(x, chunk_size, axis=()):
 def chunk_size_for(params):
     """A size that keeps in cache what a pass makes of a chunk."""
     k, d = params.means.shape
-    full = params.covariances.ndim == 3
-    return max(128, 2**14 // (k * d if full and _by_slopes(k, d) else d + 2))
+    if params.covariances.ndim == 3 and _by_slopes(k, d):
+        return max(128, 2**14 // (k * d))
+    return max(256, 2**15 // max(2 * (d + 2), k))
 
 
 def _by_slopes(k, d):

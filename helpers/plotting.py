@@ -249,7 +249,7 @@ def show_images(
     axes.set_yticks((side + 1) * np.arange(len(rows)) + (side - 1) / 2, labels=rows)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    #axes.set_anchor("E")  # what width is left over is for the names
+    # axes.set_anchor("E")  # what width is left over is for the names
     show(figure, alt=alt)
 
 
