@@ -58,7 +58,8 @@ def _iteration(n, d, k, kind, dtype, rates, quick):
     if dtype == "float32" and k == 3 and (d == 2 or n == 10**4):
         runs["pomegranate"] = lambda: pomegranate_fit(start, x, kind, steps)
     times, results = by_turns(runs, 2 if quick else 9)
-    limit, seconds = _limit(n, d, k, kind, dtype, rates), np.median(times["em.fit"])
+    limit = _limit(n, d, k, kind, dtype, rates)
+    seconds = np.median(times["em.fit"][1:])
     yield from rows_of(
         times,
         per=steps,
@@ -66,7 +67,7 @@ def _iteration(n, d, k, kind, dtype, rates, quick):
         part="EM, an iteration",
         case=f"N={n:.0e} D={d} K={k} {kind} {dtype}",
         note=f"machine's limit {limit * 1e6:.3g} µs: {limit * steps / seconds:.0%}",
-        wrong=_worse(results, x, dtype),
+        wrong=_wrong(results["em.fit"][-1], start, x, kind, steps),
     )
 
 
@@ -89,7 +90,7 @@ def _climb(n, d, k, kind, dtype, quick):
         part="EM, to equal log-likelihood",
         case=f"N={n:.0e} D={d} K={k} {kind} {dtype}",
         note=f"steps: {ours.num_steps}, scikit-learn {theirs.n_iter_}",
-        wrong=_worse(results, x, dtype, tol),
+        wrong=_wrong(ours, start, x, kind, steps, tol),
     )
 
 
@@ -206,11 +207,18 @@ def floors(d, dtype):
     return {"scikit-learn": (10, 15) if d == 2 else (5, 8)}
 
 
-def _worse(results, x, dtype, tol=0.0):
-    """Says so if a log-likelihood is apart from that of scikit-learn."""
-    ours = log_likelihood(*params_of(results["em.fit"][-1]), x)
-    theirs = log_likelihood(*params_of(results["scikit-learn"][-1]), x)
-    return _apart(ours, theirs, 10 * tol + (1e-9 if dtype == "float64" else 1e-4))
+def _wrong(ours, start, x, kind, steps, tol=0.0):
+    """Says so if our log-likelihood is not that of scikit-learn in double precision.
+
+    In single precision scikit-learn itself is off by 3e-4 at a million points.
+    """
+    double = Mixture(*(np.asarray(leaf, float) for leaf in start))
+    truth = sklearn_fit(double, x.astype(float), kind, steps, tol)
+    return _apart(
+        log_likelihood(*params_of(ours), x),
+        log_likelihood(*params_of(truth), x),
+        10 * tol + (1e-9 if x.dtype == np.float64 else 2e-5),
+    )
 
 
 def _apart(ours, theirs, tolerance):

@@ -71,8 +71,9 @@ def numpyro_trainer(start, x, optimizer, batch_size):
         decode = network("decoder", (batch_size, latents))
         with numpyro.plate("batch", batch_size):
             z = numpyro.sample("z", dist.Normal(0, 1).expand([latents]).to_event(1))
-            likelihood = dist.Bernoulli(logits=decode(z)).to_event(1)
-            numpyro.sample("x", likelihood, obs=batch)
+            # unvalidated, since grey pixels are outside the support
+            likelihood = dist.Bernoulli(logits=decode(z), validate_args=False)
+            numpyro.sample("x", likelihood.to_event(1), obs=batch)
 
     def guide(batch):
         encode = network("encoder", batch.shape)
