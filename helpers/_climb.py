@@ -47,7 +47,8 @@ def _climb(params, x, tol, floor, *options):
 
 def _climb_here(params, x, tol, floor, options, n, axis):
     optimizer, floored, num_steps, chunk_size = options
-    columns, centre = _sufficient.in_columns(x, chunk_size, axis)
+    chunk_size = chunk_size or _sufficient.chunk_size_for(params)
+    chunks, columns_of, centre = _sufficient.in_chunks(x, chunk_size, axis)
     params = params._replace(means=params.means - centre[None, :])
     # EM and an optimiser differ only in what they climb with, and in how the expected
     # statistics become its next value
@@ -78,7 +79,7 @@ def _climb_here(params, x, tol, floor, options, n, axis):
 
     def step(carry):
         theta = _sufficient.natural(params_of(carry[1]))
-        seen = _sufficient.expected_statistics(theta, columns, axis)
+        seen = _sufficient.expected_statistics(theta, chunks, axis, columns_of)
         proposed = update(carry[1], seen[1])
         collapsed = _sufficient.collapsed(params_of(proposed), floor, floored)
         return advanced(carry, seen, proposed, collapsed, tol * n, floored)
@@ -146,7 +147,7 @@ def _diagonal(rows):
 @jax.jit
 def em_jacobian(params, x):
     """Jacobian of the EM map in unconstrained numbers, and how far a step moves."""
-    columns, centre = _sufficient.in_columns(x)
+    columns, centre = _sufficient.in_columns(x, _sufficient.chunk_size_for(params))
     scale = jnp.sqrt((columns[:, 1:] ** 2).sum() / x.size)
     columns = jnp.concatenate([columns[:, :1], columns[:, 1:] / scale], axis=1)
     means = (params.means - centre[None, :]) / scale

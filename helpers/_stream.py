@@ -19,6 +19,7 @@ def climb(params, x, tol, floor, floored, num_steps, chunk_size):
     centre = jnp.asarray(_mean(x, params.means.shape[1]), dtype)
     params = jax.tree.map(lambda leaf: leaf.astype(dtype), params)
     params = params._replace(means=params.means - centre[None, :])
+    chunk_size = chunk_size or _sufficient.chunk_size_for(params)
     carry = _climb.beginning(params, len(params.weights), num_steps, dtype)
     while not carry[-1]:
         theta, total = _natural(carry[1]), 0.0

@@ -21,7 +21,7 @@ from jax.scipy.special import logsumexp
 from helpers.mixture import Mixture
 
 
-def in_columns(x, chunk_size=None, axis=()):
+def in_columns(x, chunk_size, axis=()):
     """Centred points as `chunks (1 + d) size`: row 0 is 1 for a point, 0 for padding.
 
     Columns make each operation run along memory, and a chunk stays in cache. Squares
@@ -35,13 +35,75 @@ def in_columns(x, chunk_size=None, axis=()):
     return columns_around(centre, x, len(x), chunk_size), centre
 
 
-def columns_around(centre, x, num_points, chunk_size=None):
+# Beyond so many numbers, 64 MB in single precision, a copy of the points is too much.
+AT_ONCE = 2**24
+
+
+def in_chunks(x, chunk_size, axis=()):
+    """Chunks to scan over, what makes columns of one, and the points' centre.
+
+    The columns are made once, or else in each pass from slices of x: that is slower by
+    up to a half, but then memory beyond x does not grow with n.
+    """
+    if x.size <= AT_ONCE:
+        columns, centre = in_columns(x, chunk_size, axis)
+        return columns, lambda chunk: chunk, centre
+    n, d = x.shape
+    size = _even(n, chunk_size)
+    chunks = jnp.arange(math.ceil(n / size))
+
+    def cut(i):
+        # the last one ends where x does, and so starts with points seen before
+        new = jnp.arange(size) >= (i + 1) * size - n
+        return jax.lax.dynamic_slice_in_dim(x, i * size, size), new.astype(x.dtype)
+
+    def mean_less(centre):
+        # chunk by chunk, since XLA would store all the differences
+        def add(total, i):
+            part, new = cut(i)
+            return total + ((part - centre[None, :]) * new[:, None]).sum(axis=0), None
+
+        total = jax.lax.scan(add, _by_device(jnp.zeros(d, x.dtype), axis), chunks)[0]
+        return jax.lax.pmean(total / n, axis)
+
+    centre = mean_less(jnp.zeros(d, x.dtype))
+    centre = centre + mean_less(centre)
+
+    def columns_of(i):
+        part, new = cut(i)
+        return jnp.concatenate([new[None], (part.T - centre[:, None]) * new[None]])
+
+    return chunks, columns_of, centre
+
+
+def chunk_size_for(params):
+    """A size that keeps in cache what a pass makes of a chunk."""
+    k, d = params.means.shape
+    if params.covariances.ndim == 3 and _by_slopes(k, d):
+        return max(128, 2**14 // (k * d))
+    return max(256, 2**15 // max(2 * (d + 2), k))
+
+
+def _by_slopes(k, d):
+    """Whether few components share the work of forming all products of x."""
+    return d > 4 and k <= 8
+
+
+def _even(n, chunk_size):
+    """The size of as many chunks that are about alike."""
+    return math.ceil(n / math.ceil(n / chunk_size))
+
+
+def _by_device(value, axis):
+    """A value that may come to differ between the devices along `axis`."""
+    return jax.lax.pcast(value, axis, to="varying") if axis else value
+
+
+def columns_around(centre, x, num_points, chunk_size):
     """The first points of x in columns, less a centre; the rest of x is padding."""
     n, d = x.shape
-    if chunk_size is None:
-        chunk_size = max(256, 2**14 // (d + 2))
-    chunks = math.ceil(n / chunk_size)
-    size = math.ceil(n / chunks)
+    size = _even(n, chunk_size)
+    chunks = math.ceil(n / size)
     x = jnp.pad(x, ((0, chunks * size - n), (0, 0))).reshape(chunks, size, d)
     point = (jnp.arange(chunks * size) < num_points).astype(x.dtype)
     point = point.reshape(chunks, 1, size)
@@ -52,14 +114,17 @@ def columns_around(centre, x, num_points, chunk_size=None):
 def _log_joint(theta, columns):
     """Theta . phi(x), `k size`, where phi is 1, x, and |x|^2 or the products i <= j."""
     d = len(columns) - 1
+    if theta.shape[1] > d + 2:
+        # laid out first, or cutting them out is done again for each of the products
+        columns = jax.lax.optimization_barrier(columns)
     x = columns[1:]
     if theta.shape[1] == d + 2:
         phi = jnp.concatenate([columns, (x**2).sum(axis=0, keepdims=True)])
-    elif d <= 4:
+    elif not _by_slopes(len(theta), d):
         phi = jnp.concatenate([columns, *(x[i : i + 1] * x[i:] for i in range(d))])
     else:
-        # the same sum as constant + x . (linear + square x): for many products one
-        # large multiplication of matrices takes half the time
+        # the same sum as constant + x . (linear + square x): one multiplication of
+        # matrices, and no products, takes half the time where few components need them
         square = jnp.zeros((len(theta), d, d), theta.dtype)
         square = square.at[:, *np.triu_indices(d)].set(theta[:, d + 1 :])
         affine = jnp.concatenate([theta[:, 1 : d + 1, None], square], axis=2)
@@ -100,7 +165,7 @@ def natural(params):
     return jnp.concatenate([(log_weights + constant)[:, None], linear, square], axis=1)
 
 
-def expected_statistics(theta, columns, axis=()):
+def expected_statistics(theta, chunks, axis=(), columns_of=lambda chunk: chunk):
     """l(theta) and its gradient sum_i r_ik phi(x_i), chunk by chunk.
 
     Each device along `axis` sums over its own points; one sum over devices ends it.
@@ -112,14 +177,15 @@ def expected_statistics(theta, columns, axis=()):
         return _product(columns[0], logsumexp(_log_joint(theta, columns), axis=0))
 
     def add(total, chunk):
-        return jax.tree.map(jnp.add, total, log_likelihood(theta, chunk)), None
+        seen = log_likelihood(theta, columns_of(chunk))
+        return jax.tree.map(jnp.add, total, seen), None
 
     zero = jnp.zeros((), theta.dtype), jnp.zeros_like(theta)
-    if not axis:
-        return jax.lax.scan(add, zero, columns)[0]
     # theta varies by device now, so that its gradient is not summed chunk by chunk
-    theta, zero = jax.lax.pcast((theta, zero), axis, to="varying")
-    own = jax.lax.scan(add, zero, columns)[0]
+    theta, zero = _by_device((theta, zero), axis)
+    own = jax.lax.scan(add, zero, chunks)[0]
+    if not axis:
+        return own
     flat, as_pair = ravel_pytree(own)
     return as_pair(jax.lax.psum(flat, axis))
 

@@ -136,8 +136,8 @@ def fit(
         tol: nats a point; 0 runs all the steps.
         variance_floor: least variance in any direction. Above 0 the M-step maximises
             the bound under this constraint, so the climb is as monotone as without.
-        chunk_size: points handled at a time, chosen by d if None; memory beyond one
-            copy of the data does not grow with n.
+        chunk_size: points handled at a time, chosen if None. Beyond x, memory holds one
+            copy of it, and not even that where x has more than 2^24 numbers.
 
     Returns:
         EMResult.
@@ -154,7 +154,7 @@ def fit(
     else:
         params, x = _start(params, x)
     floor = _checks.not_negative("variance_floor", variance_floor, "")
-    floored = isinstance(floor, jax.core.Tracer) or bool(floor > 0)
+    floored = isinstance(floor, jax.core.Tracer) or bool(np.asarray(floor) > 0)
     sizes = _sizes(num_steps, chunk_size)
     tol = _checks.not_negative("tol", tol, "")
     if on_disk:

@@ -8,7 +8,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 from sklearn.mixture import GaussianMixture
 
-from helpers import _climb, bounds, data, em, mixture
+from helpers import _climb, _sufficient, bounds, data, em, mixture
 from helpers.mixture import Mixture
 
 KINDS = ["spherical", "full"]
@@ -148,6 +148,30 @@ def test_chunks_do_not_change_the_climb(kind, n):
     one = em.fit(START[kind], X[:n], num_steps=3, tol=0.0, chunk_size=n)
     many = em.fit(START[kind], X[:n], num_steps=3, tol=0.0, chunk_size=16)
     assert_close(many, one, rtol=1e-11, atol=1e-12)
+
+
+@both_kinds
+@pytest.mark.parametrize("n", [16, 17, 271])
+def test_points_too_many_to_copy_make_the_same_climb(kind, n, monkeypatch):
+    # far from 0, so that a wrong centre takes the digits
+    x, start = X[:n] + 1e3, START[kind]._replace(means=SPHERICAL.means + 1e3)
+    copied = em.fit(start, x, num_steps=3, tol=0.0)
+    monkeypatch.setattr(_sufficient, "AT_ONCE", 0)
+    cut_anew = em.fit(start, x, num_steps=3, tol=0.0, chunk_size=16)
+    assert_close(cut_anew, copied, rtol=1e-11, atol=1e-9)
+
+
+@both_kinds
+def test_many_points_take_hardly_any_memory_beyond_themselves(kind):
+    def temporary(n):
+        x = jax.ShapeDtypeStruct((n, 2), jnp.float32)
+        start = jax.tree.map(jnp.float32, START[kind])
+        options = None, False, 2, None, None
+        program = _climb._climb.lower(start, x, 0.0, 0.0, *options).compile()
+        return program.memory_analysis().temp_size_in_bytes
+
+    # of 10^6 points a copy is held; of 10^8 one would be of 1200 MB
+    assert temporary(10**8) < 2**19 < 2**23 < temporary(10**6)
 
 
 @both_kinds

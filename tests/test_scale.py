@@ -54,6 +54,11 @@ for covariance_type in "spherical", "full":
         print(apart(here[:2], there[:2]))
 """
 
+UNCOPIED = """
+from helpers import _sufficient
+_sufficient.AT_ONCE = 0
+"""
+
 ASCENT = """
 start = mixture.init_from_data(key, x, 4)
 optimizer = optax.adam(0.05)
@@ -98,7 +103,9 @@ def python(code, *arguments):
 
 @pytest.mark.parametrize("num_devices", [2, 8])
 @pytest.mark.parametrize(
-    ("code", "num_runs"), [(EM, 4), (ASCENT, 2), (VAE, 2)], ids=["em", "ascent", "vae"]
+    ("code", "num_runs"),
+    [(EM, 4), (UNCOPIED + EM, 4), (ASCENT, 2), (VAE, 2)],
+    ids=["em", "em of many points", "ascent", "vae"],
 )
 def test_several_devices_give_the_answer_of_one(code, num_runs, num_devices):
     gaps = [float(n) for n in python(SETTING + code, num_devices).split()]

@@ -234,11 +234,8 @@ def report(local, slow, flickering, idle):
     return [floor for floor, holds in held.items() if not holds]
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--no-flicker", action="store_true", help="only the times")
-    args = parser.parse_args()
-    idle = psutil.cpu_percent(interval=3) < 10
+def measured(with_flicker):
+    """Return what `compare` finds, then over the slow line, then all flickers."""
     with tempfile.TemporaryDirectory() as folder, Server(folder) as server:
         cells = [nbformat.v4.new_code_cell(c) for c in (PLOT, EXPLORER, INTERACT)]
         kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
@@ -252,9 +249,17 @@ def main():
             with slow_line(server.port, **SLOW) as url:
                 slow = compare(server, browser, url, quiet=800)
             flickering = {}
-            for path in [] if args.no_flicker else NOTEBOOKS:
+            for path in NOTEBOOKS if with_flicker else []:
                 flickering |= flickers(server, browser, path.name)
-    missed = report(local, slow, flickering, idle)
+    return local, slow, flickering
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--no-flicker", action="store_true", help="only the times")
+    args = parser.parse_args()
+    idle = psutil.cpu_percent(interval=3) < 10
+    missed = report(*measured(not args.no_flicker), idle)
     for floor in missed:
         print("missed:", floor)
     return bool(missed)

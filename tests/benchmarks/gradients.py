@@ -1,0 +1,76 @@
+"""Estimates of a gradient, sample by sample, against torch's batched autograd."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+from measure import by_turns, rows_of
+
+from helpers import estimators
+from helpers.gaussian import Gaussian
+
+D, HIDDEN = 8, 64
+
+
+def rows(quick):
+    matrix = np.random.default_rng(0).normal(size=(D, HIDDEN)).astype(np.float32)
+    mean, sigma = np.linspace(-1, 1, D, dtype=np.float32), np.float32(0.5)
+    # a sum of squares is all noise and memory, a network is all arithmetic
+    functions = {
+        "sum of squares": (lambda z: (z**2).sum(), lambda z: (z**2).sum(dim=1)),
+        "small network": (
+            lambda z: (jnp.tanh(z @ matrix) ** 2).sum(),
+            lambda z: (torch.tanh(z @ torch.from_numpy(matrix)) ** 2).sum(dim=1),
+        ),
+    }
+    n = 1000 if quick else 100_000
+    for name, (f, batched) in functions.items():
+        for estimator in "pathwise", "score_function":
+            yield from _compared(name, f, batched, estimator, mean, sigma, n, quick)
+
+
+def _compared(name, f, batched, estimator, mean, sigma, n, quick):
+    q = Gaussian(jnp.asarray(mean), jnp.asarray(sigma) ** 2)
+    compiled = jax.jit(
+        lambda key: getattr(estimators, estimator)(key, f, q, num_samples=n)
+    )
+    theirs = {"pathwise": pathwise, "score_function": score_function}[estimator]
+    seeds = iter(range(10**6))
+    runs = {
+        estimator: lambda: jax.block_until_ready(compiled(jax.random.key(next(seeds)))),
+        "torch": lambda: theirs(batched, mean, sigma, n),
+    }
+    times, results = by_turns(runs, 2 if quick else 21)
+    last = [np.hstack([np.asarray(g) for g in results[who][-1]]) for who in runs]
+    yield from rows_of(
+        times,
+        per=n,
+        floors={"torch": (1.0, 1.7)},
+        part="estimators, a sample",
+        case=f"{estimator}, {name}, D={D}, {n} samples, float32",
+        wrong=_apart(*last),
+    )
+
+
+def pathwise(f, mean, sigma, n):
+    """Slopes at z, and slopes times eps: one a sample."""
+    eps = torch.randn(n, len(mean))
+    z = (torch.from_numpy(mean) + sigma * eps).requires_grad_()
+    (slopes,) = torch.autograd.grad(f(z).sum(), z)
+    return slopes, slopes * eps
+
+
+@torch.no_grad()
+def score_function(f, mean, sigma, n):
+    """f(z) times the slope of log q: one a sample."""
+    eps = torch.randn(n, len(mean))
+    weights = (f(torch.from_numpy(mean) + sigma * eps) / sigma)[:, None]
+    return weights * eps, weights * (eps**2 - 1)
+
+
+def _apart(ours, theirs):
+    """Says so if the two averages differ by more than their noise."""
+    gap = np.abs(ours.mean(axis=0) - theirs.mean(axis=0))
+    error = np.sqrt((ours.var(axis=0) + theirs.var(axis=0)) / len(ours))
+    worst = (gap / error).max()
+    return "" if worst < 5 else f"averages apart by {worst:.1f} standard errors"

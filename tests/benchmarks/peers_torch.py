@@ -1,0 +1,111 @@
+"""The same VAE in torch: as its official example is laid out, and at its fastest."""
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, TensorDataset
+
+from helpers.decoder import Decoder
+from helpers.vae import VAE
+
+
+class Example(nn.Module):
+    """The official example's layers: a head for the mean, one for log sigma^2."""
+
+    def __init__(self, start):
+        super().__init__()
+        first, (weight, bias), third, fourth = _layers(start)
+        (mean, log_sigma), (bias_mean, bias_log_sigma) = weight.chunk(2), bias.chunk(2)
+        self.fc1 = _linear(*first)
+        self.fc21 = _linear(mean, bias_mean)
+        self.fc22 = _linear(2 * log_sigma, 2 * bias_log_sigma)
+        self.fc3, self.fc4 = _linear(*third), _linear(*fourth)
+
+    def forward(self, x):
+        hidden = torch.tanh(self.fc1(x))
+        mean, log_variance = self.fc21(hidden), self.fc22(hidden)
+        sigma = torch.exp(0.5 * log_variance)
+        z = mean + sigma * torch.randn_like(sigma)
+        return self.fc4(torch.tanh(self.fc3(z))), mean, log_variance
+
+    def as_vae(self):
+        weight = torch.cat([self.fc21.weight, self.fc22.weight / 2])
+        bias = torch.cat([self.fc21.bias, self.fc22.bias / 2])
+        return _as_vae([self.fc1, _linear(weight, bias), self.fc3, self.fc4])
+
+
+class OneHead(nn.Module):
+    """The same networks with both heads in one product of matrices."""
+
+    def __init__(self, start):
+        super().__init__()
+        self.layers = nn.ModuleList(_linear(*layer) for layer in _layers(start))
+
+    def forward(self, x):
+        first, heads, third, fourth = self.layers
+        mean, log_sigma = heads(torch.tanh(first(x))).chunk(2, dim=1)
+        z = mean + torch.exp(log_sigma) * torch.randn_like(mean)
+        return fourth(torch.tanh(third(z))), mean, 2 * log_sigma
+
+    def as_vae(self):
+        return _as_vae(self.layers)
+
+
+def as_example(start, x, epochs, batch_size, rate):
+    """Batches by a DataLoader, plain Adam, and the loss read at each step."""
+    model = Example(start)
+    optimizer = torch.optim.Adam(model.parameters(), lr=rate)
+    points = TensorDataset(torch.from_numpy(x))
+    loader = DataLoader(points, batch_size=batch_size, shuffle=True)
+    for _ in range(epochs):
+        total = 0.0
+        for (batch,) in loader:
+            total += _step(model, optimizer, batch).item()
+    return model.as_vae()
+
+
+def fused(start, x, epochs, batch_size, rate):
+    """Batches sliced from one tensor, and Adam in one fused kernel."""
+    model = OneHead(start)
+    optimizer = torch.optim.Adam(model.parameters(), lr=rate, fused=True)
+    points = torch.from_numpy(x)
+    for _ in range(epochs):
+        for batch in torch.randperm(len(points)).split(batch_size):
+            _step(model, optimizer, points[batch])
+    return model.as_vae()
+
+
+def _step(model, optimizer, x):
+    optimizer.zero_grad()
+    logits, mean, log_variance = model(x)
+    score = functional.binary_cross_entropy_with_logits(logits, x, reduction="sum")
+    kl = -0.5 * torch.sum(1 + log_variance - mean.pow(2) - log_variance.exp())
+    loss = (score + kl) / len(x)
+    loss.backward()
+    optimizer.step()
+    return loss
+
+
+def _layers(start):
+    """Weights and biases of the encoder's two layers and then of the decoder's two."""
+    return [
+        (torch.tensor(np.asarray(weight).T.copy()), torch.tensor(np.asarray(bias)))
+        for network in start
+        for weight, bias in zip(*network, strict=True)
+    ]
+
+
+def _linear(weight, bias):
+    layer = nn.Linear(*reversed(weight.shape))
+    layer.weight, layer.bias = nn.Parameter(weight), nn.Parameter(bias)
+    return layer
+
+
+def _as_vae(layers):
+    weights = [layer.weight.detach().numpy().T for layer in layers]
+    biases = [layer.bias.detach().numpy() for layer in layers]
+    return VAE(
+        Decoder(tuple(weights[:2]), tuple(biases[:2])),
+        Decoder(tuple(weights[2:]), tuple(biases[2:])),
+    )
