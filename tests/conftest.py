@@ -6,6 +6,11 @@ from pathlib import Path
 
 # Before anything imports matplotlib: no test opens a window.
 os.environ["MPLBACKEND"] = "Agg"
+# Before anything imports JAX, and for kernels too: the same cells run in several tests,
+# and compile once.
+COMPILED = Path(__file__).parents[1] / ".pytest_cache" / "jax"
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(COMPILED)
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 import jax
 import jaxtyping
@@ -42,6 +47,13 @@ def pytest_terminal_summary(terminalreporter, config):
         terminalreporter.write_line(
             "left out: tests/browser, which need Chromium; --browser runs them"
         )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def give_back_compiled_programs():
+    """Or a worker would come to hold some thousands, of more than a MB each."""
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture
