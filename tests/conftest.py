@@ -8,8 +8,9 @@ from pathlib import Path
 os.environ["MPLBACKEND"] = "Agg"
 # Before anything imports JAX, and for kernels too: the same cells run in several tests,
 # and compile once.
-COMPILED = Path(__file__).parents[1] / ".pytest_cache" / "jax"
-os.environ["JAX_COMPILATION_CACHE_DIR"] = str(COMPILED)
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(
+    Path(__file__).parents[1] / ".pytest_cache" / "jax"
+)
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 import jax

@@ -1,5 +1,10 @@
-"""Each notebook in a kernel of its own: every control moved, every cell run again."""
+"""Each notebook in a kernel of its own: every control moved, every cell run again.
 
+An explorer shows the same when it is new, when later cells have used its names for
+theirs, and when its cell has run again by itself.
+"""
+
+import itertools
 import warnings
 from pathlib import Path
 
@@ -20,7 +25,20 @@ assert len(Explorer.live) >= 2, "fewer than two explorers"
 with warnings.catch_warnings():
     warnings.simplefilter("error")
     for explorer in Explorer.live.values():
-        print(*explorer.sweep(num_random={num_random}, seed=0).values(), sep="\\n")
+        print(*explorer.sweep(num_random=200, seed=0).values(), sep="\\n")
+"""
+# Each explorer at its start, and its words with every control at its end.
+SAME = """
+def explorers_are_as_when_new(new={}):
+    from helpers.controls import positions
+    from helpers.explorer import Explorer
+
+    for label, explorer in Explorer.live.items():
+        data, _ = explorer._repr_mimebundle_()
+        ends = {name: positions(each)[-1] for name, each in explorer.controls.items()}
+        now = data["image/png"], data["text/plain"], explorer.set(**ends)
+        explorer.reset()
+        assert new.setdefault(label, now) == now, label
 """
 MEMORY = """
 import gc
@@ -42,12 +60,17 @@ GROWTH = 2e6
 def test_controls_move_and_cells_run_again(path):
     notebook = nbformat.read(path, as_version=4)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    sweep, memory, again = map(
+    define, same, sweep, memory = map(
         nbformat.v4.new_code_cell,
-        (SWEEP.format(num_random=200), MEMORY, SWEEP.format(num_random=0)),
+        (SAME, "explorers_are_as_when_new()", SWEEP, MEMORY),
     )
-    # twice: explorers that an earlier cell feeds must survive that it runs again
-    notebook.cells = [*cells, sweep, memory, *(cell.copy() for cell in cells), again]
+    explorers = [cell for cell in cells if "Explorer(" in cell.source]
+    watched = [(cell, same) if cell in explorers else (cell,) for cell in cells]
+    plan = [define, *itertools.chain(*watched), sweep, memory, same]
+    # those alone, then all: one that an earlier cell feeds must survive that it runs
+    for cell in (*explorers, *cells):
+        plan += (cell, same) if cell in explorers else (cell,)
+    notebook.cells = [cell if cell in (sweep, memory) else cell.copy() for cell in plan]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", nbformat.warnings.DuplicateCellId)
         client = NotebookClient(
