@@ -24,10 +24,14 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 BROWSER = Path(__file__).parent / "browser"
+ENVIRONMENTS = Path(__file__).parent / "environments"
 
 
 def pytest_addoption(parser):
     parser.addoption("--browser", action="store_true", help="run tests/browser too")
+    parser.addoption(
+        "--environments", action="store_true", help="run tests/environments too"
+    )
     parser.addoption(
         "--screenshots",
         default=BROWSER / "screenshots",
@@ -36,9 +40,13 @@ def pytest_addoption(parser):
 
 
 def pytest_ignore_collect(collection_path, config):
-    inside = BROWSER in (collection_path, *collection_path.parents)
+    folders = {collection_path, *collection_path.parents}
+    asked_for = {
+        BROWSER: config.getoption("--browser"),
+        ENVIRONMENTS: config.getoption("--environments"),
+    }
     # None leaves it to pytest
-    return True if inside and not config.getoption("--browser") else None
+    return True if any(f in folders and not asked_for[f] for f in asked_for) else None
 
 
 def pytest_terminal_summary(terminalreporter, config):

@@ -103,6 +103,13 @@ def test_binder_installs_before_it_copies_the_tree(dockerfile):
     assert dockerfile.index('-r "binder/requirements.txt"') < copied
 
 
+@pytest.mark.parametrize("step", ["RUN ./binder/postBuild", "CMD ["])
+def test_binder_runs_nothing_of_ours_as_root(dockerfile, step):
+    users = re.findall(r"^USER (\S+)", dockerfile[: dockerfile.index(step)], re.M)
+    assert users[-1] == "${NB_USER}"
+    assert "sudo" not in read("binder/postBuild") + read("binder/start")
+
+
 def test_binder_settings_are_known_to_jupyterlab():
     schemas = Path(sys.prefix, "share/jupyter/lab/schemas")
     for plugin, settings in json.loads(read("binder/overrides.json")).items():

@@ -33,6 +33,7 @@ FETCHES = re.compile(
     r"|^\s*[!%]+\s*(pip|conda|mamba|uv|apt)",
     re.MULTILINE,
 )
+SCRIPT = re.compile(r"javascript|<script|<\w[^<>]*\son\w+\s*=", re.IGNORECASE)
 
 
 def code_cells(notebook):
@@ -142,6 +143,14 @@ def nothing_is_fetched(notebook, path):
     return [m[0] for c in code_cells(notebook) for m in FETCHES.finditer(c.source)]
 
 
+def no_scripts(notebook, path):
+    """A notebook that is trusted must not run JavaScript of ours in the browser."""
+    texts = [cell.source for cell in notebook.cells]
+    for output in outputs(notebook, "display_data", "execute_result"):
+        texts += [kind + str(value) for kind, value in output.data.items()]
+    return [m[0] for text in texts for m in SCRIPT.finditer(text)]
+
+
 def links_resolve(notebook, path):
     prose = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
     targets = re.findall(r"\]\((?!\w+:|#)([^)\s#]+)", prose)
@@ -161,6 +170,7 @@ CHECKS = [
     figures_have_alternative_text,
     no_plt_show,
     nothing_is_fetched,
+    no_scripts,
     links_resolve,
 ]
 
@@ -272,6 +282,10 @@ BROKEN = [
     (nothing_is_fetched, put("cells 4 source", "read('https://example.org')")),
     (nothing_is_fetched, put("cells 4 source", "%pip install jax")),
     (nothing_is_fetched, put("cells 4 source", "x = 1\n!pip install jax")),
+    (no_scripts, put("cells 4 source", "%%javascript\nalert(1)")),
+    (no_scripts, put("cells 0 source", "S01, S02 <script>alert(1)</script>")),
+    (no_scripts, shows("display_data", {"application/javascript": "alert(1)"})),
+    (no_scripts, shows("display_data", {"text/html": "<p onclick='f()'>S01</p>"})),
     (links_resolve, put("cells 0 source", "S01, S02, [next](03_none.ipynb)")),
 ]
 
