@@ -1,114 +1,39 @@
-"""What holds for all numbers: Hypothesis draws seeds, scales and dtypes.
-
-Shapes are few, since each is compiled anew.
-"""
+"""Every public function: its dtypes, and itself under jit, vmap and grad."""
 
 import functools
 import importlib
-from typing import NamedTuple
+import operator
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy import special, stats
-from sklearn.mixture import GaussianMixture
-
-from helpers import bounds, data, decoder, em, estimators, evaluate, gaussian
-from helpers import mixture, vae
-from helpers.decoder import Decoder
-from helpers.gaussian import Gaussian
-from helpers.mixture import Mixture
-from helpers.vae import VAE
-
-N, D, K, HIDDEN = 8, 2, 3, 3
-KINDS = ["spherical", "full"]
-seeds = st.integers(0, 2**32 - 1)
-scales = st.floats(-12, 12).map(lambda exponent: 10.0**exponent)
-dtypes = st.sampled_from(["float32", "float64"])
-turns = st.integers(0, 3)
-both_kinds = pytest.mark.parametrize("kind", KINDS)
-few = settings(max_examples=4)  # where each example calls a function many times
-
-
-class Problem(NamedTuple):
-    """Points, and models for them, or the real numbers that these are made of."""
-
-    x: jax.Array
-    q: jax.Array
-    normal: Gaussian
-    other: Gaussian
-    spherical: Mixture
-    full: Mixture
-    line: Gaussian
-    decoder: Decoder
-    vae: VAE
-    z: jax.Array
-    sigma_x: jax.Array
-
-
-def layers(*sizes):
-    return Decoder(
-        tuple(zip(sizes[:-1], sizes[1:], strict=True)), tuple(zip(sizes[1:]))
-    )
-
-
-SHAPES = Problem(
-    x=(N, D),
-    q=(N, K),
-    normal=Gaussian((D,), (D,)),
-    other=Gaussian((D,), (D,)),
-    spherical=Mixture((K,), (K, D), (K,)),
-    full=Mixture((K,), (K, D), (K, D, D)),
-    line=Gaussian((1,), (1,)),
-    decoder=layers(1, HIDDEN, D),
-    vae=VAE(layers(D, HIDDEN, 4), layers(2, HIDDEN, D)),
-    z=(N, 2),
-    sigma_x=(),
+from hypothesis import given
+from problems import (
+    HIDDEN,
+    D,
+    K,
+    assert_close,
+    bent,
+    dtypes,
+    few,
+    free_numbers,
+    problem,
+    seeds,
 )
 
-
-def free_numbers(seed, dtype="float64"):
-    """Draw standard normal numbers in a Problem's shapes."""
-    rng = np.random.default_rng(seed)
-    return jax.tree.map(
-        lambda shape: jnp.asarray(rng.normal(size=shape), dtype),
-        SHAPES,
-        is_leaf=lambda leaf: all(isinstance(size, int) for size in leaf),
-    )
-
-
-@jax.jit
-def problem(free):
-    """Make variances of real numbers, and probabilities."""
-
-    def positive(normal):
-        return normal._replace(variance=jnp.exp(0.5 * normal.variance))
-
-    roots = 0.5 * free.full.covariances
-    covariances = (
-        roots @ roots.swapaxes(1, 2) + 0.3 * jnp.eye(D, dtype=roots.dtype)[None]
-    )
-    variances = jnp.exp(0.5 * free.spherical.covariances)
-    return free._replace(
-        q=jax.nn.softmax(free.q, axis=1),
-        normal=positive(free.normal),
-        other=positive(free.other),
-        line=positive(free.line),
-        spherical=Mixture(
-            jax.nn.softmax(free.spherical.weights), free.spherical.means, variances
-        ),
-        full=Mixture(jax.nn.softmax(free.full.weights), free.full.means, covariances),
-        sigma_x=jnp.exp(0.3 * free.sigma_x),
-    )
-
-
-def bent(p):
-    """The log joint of the first point as a function of z."""
-    return lambda z: decoder.log_joint(p.decoder, p.x[:1], z, sigma_x=p.sigma_x)[0]
+from helpers import (
+    bounds,
+    data,
+    decoder,
+    em,
+    estimators,
+    evaluate,
+    gaussian,
+    mixture,
+    vae,
+)
+from helpers.gaussian import Gaussian
 
 
 def wavy(z):
@@ -242,17 +167,6 @@ def test_every_public_function_is_here():
     assert FUNCTIONS.keys() | WITHOUT == public
 
 
-def assert_close(one, other, rtol):
-    """Assert that leaves agree, relative to the largest entry of each."""
-
-    def compare(a, b):
-        a, b = np.asarray(a, float), np.asarray(b, float)
-        size = np.abs(b[np.isfinite(b)]).max(initial=0)
-        np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * size)
-
-    jax.tree.map(compare, one, other)
-
-
 @over(FUNCTIONS.keys() - OF_A_KEY_ALONE)
 @few
 @given(seed=seeds, dtype=dtypes)
@@ -262,48 +176,40 @@ def test_results_have_the_dtype_of_the_arguments(name, seed, dtype):
     assert {str(d) for d in found if jnp.issubdtype(d, jnp.floating)} <= {dtype}
 
 
+def weighed(name, key, free):
+    """One number that depends on every number of the results, and these."""
+    results = FUNCTIONS[name](key, problem(free))
+    real = [
+        r for r in jax.tree.leaves(results) if jnp.issubdtype(r.dtype, jnp.floating)
+    ]
+    return sum(jnp.cos(jnp.arange(r.size)) @ r.ravel() for r in real), results
+
+
 @functools.cache
-def compiled_over_a_batch(name):
-    return jax.jit(jax.vmap(lambda key, free: FUNCTIONS[name](key, problem(free))))
+def transformed(name):
+    """Results, and where there is one the slope, of two calls in one program."""
+    if name in SLOPELESS:
+        return jax.jit(jax.vmap(lambda *args: ((), weighed(name, *args)[1])))
+    slopes = jax.grad(functools.partial(weighed, name), argnums=1, has_aux=True)
+    return jax.jit(jax.vmap(slopes))
 
 
 @over(FUNCTIONS.keys() - UNCOMPILED)
 @few
 @given(seed=seeds)
-def test_jit_and_vmap_agree_with_the_plain_call(name, seed):
-    keys = jax.random.split(jax.random.key(seed), 2)
-    pair = [free_numbers([seed, i]) for i in range(2)]
-    batch = compiled_over_a_batch(name)(
-        keys, jax.tree.map(lambda *a: jnp.stack(a), *pair)
-    )
-    for i, free in enumerate(pair):
-        plain = FUNCTIONS[name](keys[i], problem(free))
-        assert_close(jax.tree.map(lambda leaf: leaf[i], batch), plain, 1e-9)  # noqa: B023
-
-
-def weighed(name, free, key):
-    """One number that depends on every number of the results."""
-    leaves = jax.tree.leaves(FUNCTIONS[name](key, problem(free)))
-    real = [leaf.ravel() for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating)]
-    return sum(np.cos(np.arange(len(leaf))) @ leaf for leaf in real)
-
-
-gradient = jax.jit(jax.grad(weighed, argnums=1), static_argnums=0)
-
-
-@over(FUNCTIONS.keys() - SLOPELESS)
-@few
-@given(seed=seeds)
-def test_grad_is_the_slope_of_the_plain_call(name, seed):
-    key, free, way = jax.random.key(seed), free_numbers(seed), free_numbers([seed, 1])
-    step = 1e-5
-    ends = [
-        weighed(name, jax.tree.map(lambda a, b: a + h * b, free, way), key)  # noqa: B023
-        for h in (step, -step)
-    ]
-    slope = jax.tree.map(lambda a, b: (a * b).sum(), gradient(name, free, key), way)
-    size = 1 + max(map(abs, ends))
-    assert (
-        abs(sum(jax.tree.leaves(slope)) - (ends[0] - ends[1]) / (2 * step))
-        < 1e-6 * size
-    )
+def test_jit_vmap_and_grad_agree_with_the_plain_call(name, seed):
+    keys = jax.random.split(jax.random.key(seed))
+    free, way = free_numbers(seed), free_numbers([seed, 1])
+    pair = jax.tree.map(lambda a, b: jnp.stack([a, b]), free, way)
+    slopes, together = transformed(name)(keys, pair)
+    for i, numbers in enumerate([free, way]):
+        _, alone = weighed(name, keys[i], numbers)
+        assert_close(jax.tree.map(operator.itemgetter(i), together), alone, 1e-9)
+    if name not in SLOPELESS:
+        ends = [
+            weighed(name, keys[0], jax.tree.map(lambda a, b: a + h * b, free, way))[0]  # noqa: B023
+            for h in (1e-5, -1e-5)
+        ]
+        slope = jax.tree.map(lambda a, b: (a[0] * b).sum(), slopes, way)
+        error = sum(jax.tree.leaves(slope)) - (ends[0] - ends[1]) / 2e-5
+        assert abs(error) < 1e-6 * (1 + max(map(abs, ends)))
