@@ -16,6 +16,8 @@ import pytest
 jax.config.update("jax_enable_x64", True)
 # A missing axis must be an error, not a silently wrong sum.
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# So must a number that is none.
+jax.config.update("jax_debug_nans", True)
 
 # The same examples each time, and no clock: a compilation may come at any of them. A
 # smaller seed is no simpler example, so none is looked for.
@@ -129,6 +131,20 @@ def as_user():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def nan_is_meant():
+    """Allow NaN, where it is the subject or fills what a climb did not reach."""
+    with jax.debug_nans(False):
+        yield
+
+
+@pytest.fixture
+def no_leaks():
+    """Refuse a traced value that outlives its function; nothing stays compiled."""
+    with jax.checking_leaks():
+        yield
 
 
 @pytest.fixture

@@ -213,3 +213,12 @@ def test_jit_vmap_and_grad_agree_with_the_plain_call(name, seed):
         slope = jax.tree.map(lambda a, b: (a[0] * b).sum(), slopes, way)
         error = sum(jax.tree.leaves(slope)) - (ends[0] - ends[1]) / 2e-5
         assert abs(error) < 1e-6 * (1 + max(map(abs, ends)))
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@over(FUNCTIONS.keys() - OF_A_KEY_ALONE)
+def test_numbers_that_are_not_finite_are_refused(as_user, name, bad):
+    p = jax.tree.map(lambda leaf: np.full(leaf.shape, bad), problem(free_numbers(0)))
+    with pytest.raises(ValueError, match=f"got {bad} .*wanted finite numbers"):
+        FUNCTIONS[name](jax.random.key(0), p)
