@@ -126,18 +126,20 @@ def tried(kind, terminalreporter):
 
 
 @pytest.fixture
-def as_user():
-    """Run without the checks of shapes and types that only the tests switch on."""
-    jaxtyping.config.update("jaxtyping_disable", True)
+def nan_is_meant():
+    """Allow NaN, where it is the subject or fills what a climb did not reach."""
+    # not `jax.debug_nans`, which holds in one thread alone
+    jax.config.update("jax_debug_nans", False)
     yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+    jax.config.update("jax_debug_nans", True)
 
 
 @pytest.fixture
-def nan_is_meant():
-    """Allow NaN, where it is the subject or fills what a climb did not reach."""
-    with jax.debug_nans(False):
-        yield
+def as_user(nan_is_meant):
+    """Run without the checks of shapes, types and NaN that only the tests switch on."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture

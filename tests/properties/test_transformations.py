@@ -6,6 +6,7 @@ import operator
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 from hypothesis import given
@@ -213,6 +214,13 @@ def test_jit_vmap_and_grad_agree_with_the_plain_call(name, seed):
         slope = jax.tree.map(lambda a, b: (a[0] * b).sum(), slopes, way)
         error = sum(jax.tree.leaves(slope)) - (ends[0] - ends[1]) / 2e-5
         assert abs(error) < 1e-6 * (1 + max(map(abs, ends)))
+
+
+@over(FUNCTIONS.keys() - UNCOMPILED)
+def test_nothing_traced_outlives_its_function(no_leaks, name):
+    # tracing alone: where leaks are looked for, nothing stays compiled
+    trace = jax.make_jaxpr(lambda key, free: FUNCTIONS[name](key, problem(free)))
+    trace(jax.random.key(0), free_numbers(0))
 
 
 @pytest.mark.bad_input
