@@ -91,7 +91,7 @@ def pytest_runtest_makereport(item, call):
     # before the report is made, which carries it from xdist's workers to the summary
     statistics = getattr(item, "hypothesis_statistics", "")
     if call.when == "call" and statistics:
-        tried = sum(map(int, re.findall(r"(\d+) passing examples", statistics)))
+        tried = sum(map(int, re.findall(r"(\d+) passing", statistics)))
         item.user_properties.append(("examples", tried))
 
 

@@ -25,7 +25,7 @@ seeds = st.integers(0, 2**32 - 1)
 scales = st.floats(-12, 12).map(lambda exponent: 10.0**exponent)
 dtypes = st.sampled_from(["float32", "float64"])
 both_kinds = pytest.mark.parametrize("kind", KINDS)
-few = settings(max_examples=3)  # where each example calls a function many times
+few = settings(max_examples=2)  # where each example calls a function many times
 
 
 class Problem(NamedTuple):
