@@ -53,7 +53,7 @@ def log_joint(
     x: Float[Array, "n d"],
     z: Float[Array, "s m"],
     *,
-    sigma_x: float = 1.0,
+    sigma_x: float | Float[Array, ""] = 1.0,
 ) -> Float[Array, "n s"]:
     """Log joint of every point with every latent (S10, S25).
 
@@ -92,7 +92,7 @@ def log_marginal_quadrature(
     params: Decoder,
     x: Float[Array, "n d"],
     *,
-    sigma_x: float = 1.0,
+    sigma_x: float | Float[Array, ""] = 1.0,
     num_nodes: int = NUM_NODES,
 ) -> Float[Array, " n"]:
     """Exact log p(x) for a one-dimensional z (S11, S12).
@@ -137,7 +137,7 @@ def log_marginal_importance(
     *,
     num_samples: int,
     proposal: Gaussian | None = None,
-    sigma_x: float = 1.0,
+    sigma_x: float | Float[Array, ""] = 1.0,
 ) -> Float[Array, " n"]:
     """Importance sampling estimate of log p(x), for a z of any dimension (S11).
 
@@ -178,7 +178,7 @@ def posterior_on_grid(
     x: Float[Array, "n d"],
     z: Float[Array, "s 1"],
     *,
-    sigma_x: float = 1.0,
+    sigma_x: float | Float[Array, ""] = 1.0,
 ) -> Float[Array, "n s"]:
     """Exact posterior density of a one-dimensional z at chosen values (S16).
 
@@ -213,7 +213,11 @@ def posterior_on_grid(
 
 
 def sample(
-    key: Key[Array, ""], params: Decoder, num_samples: int, *, sigma_x: float = 1.0
+    key: Key[Array, ""],
+    params: Decoder,
+    num_samples: int,
+    *,
+    sigma_x: float | Float[Array, ""] = 1.0,
 ) -> tuple[Float[Array, "n d"], Float[Array, "n m"]]:
     """Ancestral samples: z from the prior, then x around decode(z) (S10, S25).
 

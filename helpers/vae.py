@@ -188,7 +188,7 @@ def sample(
     params: VAE,
     num_samples: int,
     *,
-    sigma_x: float = 1.0,
+    sigma_x: float | Float[Array, ""] = 1.0,
     likelihood: Likelihood = "gaussian",
 ) -> tuple[Float[Array, "n d"], Float[Array, "n m"]]:
     """Ancestral samples: z from the prior, then x given z, noise and all (S25).
@@ -252,7 +252,7 @@ def latent_grid(
         raise ValueError(f"params: got a z of {latents} dimensions, wanted two")
     num_per_axis = _checks.count("num_per_axis", num_per_axis, low=2)
     mass = _checks.positive("mass", mass, "")
-    if not mass < 1:
+    if not isinstance(mass, jax.core.Tracer) and not mass < 1:
         raise ValueError(f"mass: got {mass}, wanted a number below 1")
     dtype = params.decoder.weights[0].dtype
     line = ndtri(0.5 + mass * jnp.linspace(-0.5, 0.5, num_per_axis)).astype(dtype)

@@ -13,6 +13,7 @@ os.environ["JAX_COMPILATION_CACHE_DIR"] = str(
 )
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
+import hypothesis
 import jax
 import jaxtyping
 import pytest
@@ -21,41 +22,113 @@ import pytest
 jax.config.update("jax_enable_x64", True)
 # A missing axis must be an error, not a silently wrong sum.
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# So must a number that is none.
+jax.config.update("jax_debug_nans", True)
 
+# The same examples each time, and no clock: a compilation may come at any of them. A
+# smaller seed is no simpler example, so none is looked for.
+hypothesis.settings.register_profile(
+    "course",
+    derandomize=True,
+    deadline=None,
+    database=None,
+    max_examples=20,
+    phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+)
+hypothesis.settings.load_profile("course")
 
-BROWSER = Path(__file__).parent / "browser"
-ENVIRONMENTS = Path(__file__).parent / "environments"
+HERE = Path(__file__).parent
+# What the plain line leaves out: by folder, the options that run it, and what it takes.
+LEFT_OUT = {
+    "browser": (["--browser"], "need Chromium"),
+    "environments": (["--environments", "--trust"], "take minutes"),
+}
+# The kinds of tests that `--trust` selects and counts, each a marker.
+KINDS = ["row", "mutation", "property", "bad_input", "environment"]
 
 
 def pytest_addoption(parser):
     parser.addoption("--browser", action="store_true", help="run tests/browser too")
     parser.addoption(
+        "--screenshots",
+        default=HERE / "browser" / "screenshots",
+        help="folder for the pictures that tests/browser takes",
+    )
+    parser.addoption(
         "--environments", action="store_true", help="run tests/environments too"
     )
     parser.addoption(
-        "--screenshots",
-        default=BROWSER / "screenshots",
-        help="folder for the pictures that tests/browser takes",
+        "--trust",
+        action="store_true",
+        help=f"run only the tests marked {', '.join(KINDS)}, and count them",
     )
+
+
+def left_out(config):
+    """Return the folders that no option asks for."""
+    return {
+        HERE / folder: f"which {why}; {options[0]} runs them"
+        for folder, (options, why) in LEFT_OUT.items()
+        if not any(map(config.getoption, options))
+    }
 
 
 def pytest_ignore_collect(collection_path, config):
     folders = {collection_path, *collection_path.parents}
-    asked_for = {
-        BROWSER: config.getoption("--browser"),
-        ENVIRONMENTS: config.getoption("--environments"),
-    }
     # None leaves it to pytest
-    return True if any(f in folders and not asked_for[f] for f in asked_for) else None
+    return True if folders & left_out(config).keys() else None
+
+
+def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if "refused" in getattr(item, "fixturenames", ()):
+            item.add_marker("bad_input")
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker("property")
+    if config.getoption("--trust"):
+        counted = [any(map(item.get_closest_marker, KINDS)) for item in items]
+        others = [i for i, kept in zip(items, counted, strict=True) if not kept]
+        items[:] = [i for i, kept in zip(items, counted, strict=True) if kept]
+        config.hook.pytest_deselected(items=others)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(item, call):
+    # before the report is made, which carries it from xdist's workers to the summary
+    statistics = getattr(item, "hypothesis_statistics", "")
+    if call.when == "call" and statistics:
+        tried = sum(map(int, re.findall(r"(\d+) passing", statistics)))
+        item.user_properties.append(("examples", tried))
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    asked_for = (Path(arg.split("::")[0]).resolve() for arg in config.args)
-    in_scope = any(BROWSER.is_relative_to(path) for path in asked_for)
-    if in_scope and not config.getoption("--browser"):
-        terminalreporter.write_line(
-            "left out: tests/browser, which need Chromium; --browser runs them"
-        )
+    asked_for = [Path(arg.split("::")[0]).resolve() for arg in config.args]
+    for folder, why in left_out(config).items():
+        if folder.exists() and any(folder.is_relative_to(path) for path in asked_for):
+            terminalreporter.write_line(f"left out: tests/{folder.name}, {why}")
+    if config.getoption("--trust"):
+        terminalreporter.section("tried")
+        for kind in KINDS:
+            terminalreporter.write_line(f"{kind:12}{tried(kind, terminalreporter)}")
+
+
+def tried(kind, terminalreporter):
+    """Return in words how many tests of a kind had which outcome."""
+    reports = {
+        outcome: [r for r in terminalreporter.getreports(outcome) if kind in r.keywords]
+        for outcome in ("passed", "failed", "error", "skipped")
+    }
+    words = [f"{len(found)} {outcome}" for outcome, found in reports.items() if found]
+    examples = [
+        number
+        for found in reports.values()
+        for report in found
+        for name, number in report.user_properties
+        if name == "examples"
+    ]
+    if examples:
+        words.append(f"{sum(examples)} examples tried")
+    return ", ".join(words) or "none"
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -66,11 +139,27 @@ def give_back_compiled_programs():
 
 
 @pytest.fixture
-def as_user():
-    """Run without the checks of shapes and types that only the tests switch on."""
+def nan_is_meant():
+    """Allow NaN, where it is the subject or fills what a climb did not reach."""
+    # not `jax.debug_nans`, which holds in one thread alone
+    jax.config.update("jax_debug_nans", False)
+    yield
+    jax.config.update("jax_debug_nans", True)
+
+
+@pytest.fixture
+def as_user(nan_is_meant):
+    """Run without the checks of shapes, types and NaN that only the tests switch on."""
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def no_leaks():
+    """Refuse a traced value that outlives its function; nothing stays compiled."""
+    with jax.checking_leaks():
+        yield
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ def test_floats_keep_their_dtype(dtype):
     assert _checks.as_array("x", jnp.ones(2, dtype), "n").dtype == dtype
 
 
+@pytest.mark.bad_input
 def test_a_number_too_large_for_any_float_is_refused(as_user):
     with pytest.raises(ValueError, match=r"^x: got"):
         _checks.as_array("x", 10**400, "")
@@ -46,6 +47,7 @@ def test_what_is_not_real_numbers_is_refused(refused, value, came):
         _checks.as_array("x", value, "n")
 
 
+@pytest.mark.bad_input
 def test_a_long_value_is_cut_in_the_message():
     with pytest.raises(ValueError, match=r"^x: got str") as caught:
         _checks.as_array("x", "spam" * 1000, "n")
@@ -75,11 +77,12 @@ def test_a_sum_off_by_more_than_rounding_is_refused(refused, dtype):
         _checks.simplex("weights", weights, "k")
 
 
-def test_values_of_traced_arrays_are_not_looked_at():
+def test_values_of_traced_arrays_are_not_looked_at(nan_is_meant):
     traced = jax.jit(lambda x: _checks.positive("x", x, "n"))
     np.testing.assert_array_equal(traced(jnp.array([-1.0, jnp.nan])), [-1.0, jnp.nan])
 
 
+@pytest.mark.bad_input
 def test_shapes_of_traced_arrays_are_looked_at():
     with pytest.raises(ValueError, match=r"^x: got shape \(2,\), wanted \(n, d\)"):
         jax.jit(lambda x: _checks.as_array("x", x, "n d"))(jnp.ones(2))

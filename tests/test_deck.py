@@ -36,15 +36,24 @@ def tagged_cells():
 CELLS = tagged_cells()
 
 
-def test_the_map_names_every_row_once_and_its_notebook():
-    mapped = [
-        (row, re.search(r"\]\(notebooks/(.*?)\)", notebook)[1])
-        for _, ids, notebook in rows(MAP)
-        for row in ids.split(", ")
-    ]
-    assert sorted(row for row, _ in mapped) == [f"S{i:02}" for i in range(1, 34)]
-    assert mapped == [(row, CELLS[row][0][0]) for row, _ in mapped]
-    assert all(len(cells) == 1 for cells in CELLS.values())
+MAPPED = [
+    (row, re.search(r"\]\(notebooks/(.*?)\)", notebook)[1])
+    for _, ids, notebook in rows(MAP)
+    for row in ids.split(", ")
+]
+LEDGER = [f"S{i:02}" for i in range(1, 34)]
+
+
+@pytest.mark.row
+@pytest.mark.parametrize("row", LEDGER)
+def test_the_map_names_a_row_once_and_the_notebook_of_its_one_cell(row):
+    named = [notebook for mapped, notebook in MAPPED if mapped == row]
+    assert named == [notebook for notebook, _ in CELLS[row]]
+    assert len(named) == 1
+
+
+def test_the_map_and_the_cells_have_no_other_row():
+    assert sorted(row for row, _ in MAPPED) == sorted(CELLS) == LEDGER
 
 
 @pytest.mark.parametrize("row", rows(ERRATA), ids=lambda row: row[0])

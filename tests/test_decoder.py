@@ -420,6 +420,7 @@ def test_bad_parameters_are_refused(refused, params, argument, came, wanted):
         decoder.decode(arrays, ZERO)
 
 
+@pytest.mark.bad_input
 @pytest.mark.parametrize(
     "params",
     [Decoder((), ()), Decoder((np.array(W), np.array(V)), (np.zeros(3),))],

@@ -11,6 +11,8 @@ from sklearn.mixture import GaussianMixture
 from helpers import _climb, _sufficient, bounds, data, em, mixture
 from helpers.mixture import Mixture
 
+# a climb that ends early has NaN in the rest of its history
+pytestmark = pytest.mark.usefixtures("nan_is_meant")
 KINDS = ["spherical", "full"]
 both_kinds = pytest.mark.parametrize("kind", KINDS)
 
@@ -542,3 +544,11 @@ def test_a_rate_away_from_a_fixed_point_is_refused(refused):
 def test_a_rate_with_a_weight_of_zero_is_refused(refused):
     with refused("params.weights", "0.0 at index (2,)", "above 0"):
         em.convergence_rate(SPHERICAL._replace(weights=jnp.array([0.6, 0.4, 0])), X)
+
+
+def test_a_component_on_one_point_alone_has_no_rate(refused):
+    x = jnp.array([[0.0], [10.0], [10.5], [11.0], [12.0]])
+    means = jnp.array([[0.0], [10.875]])
+    alone = Mixture(jnp.array([0.2, 0.8]), means, jnp.array([1e-6, 0.5]))
+    with refused("params", "without a derivative", "M-step"):
+        em.convergence_rate(alone, x)

@@ -343,6 +343,8 @@ ANSWERS = {
             (1.0, "own bound"),
             (2.0, "larger beta"),
             (9.0, "smaller beta"),
+            (5.557, "one bit"),
+            (0.347, "upside down"),
             (0.0, "above 0"),
         ],
     ),
@@ -351,6 +353,12 @@ ANSWERS = {
         [
             (draw_with_one_noise, "The key is reused"),
             (lambda key, m, s, n: draw(key, m, s**2, n), "Sigma squared"),
+            (lambda key, m, s, n: draw(key, m, s**0.5, n), "The root of sigma"),
+            (lambda key, m, s, n: draw(key, m, s, n) + s, "The mean is wrong"),
+            (
+                lambda key, m, s, n: draw(key, m, jax.lax.stop_gradient(s), n),
+                "while eps stands still",
+            ),
             (stopped(draw), "The gradient is stopped"),
             (lambda key, m, s, n: draw(jax.random.key(0), m, s, n), "not used"),
             (
@@ -375,6 +383,7 @@ ANSWERS = {
             (lambda f: f.mean(), "Leave the sample's own value out"),
             (lambda f: f, "no variance, and no gradient"),
             (lambda f: jnp.zeros_like(f), "changes nothing"),
+            (lambda f: 0.2 * (f.sum() - f) / (len(f) - 1), "near the average"),
             (lambda f: (f - f.sum()) / (len(f) - 1), "The variance rose"),
         ],
     ),
@@ -576,6 +585,38 @@ def test_whatever_it_does_it_is_wrong(answer, words):
 )
 def test_whatever_it_is_it_is_wrong(name, value):
     assert judge(EXERCISES[name], value).state == "wrong"
+
+
+TWICE = Formula(lambda x: 2 * x, lambda: [(np.arange(6.0).reshape(2, 3),)], ())
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda x: 2 * x.T, "rows and columns are exchanged"),
+        (lambda x: x.sum(), "Over which axis"),
+        (lambda x: 6 * x, "3 times what was wanted"),
+        (lambda x: x / 0, "Not finite"),
+    ],
+)
+def test_a_slip_that_no_exercise_lists_gets_a_general_hint(answer, words):
+    assert words in dict(judge(TWICE, answer).rows)["hint"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "came"),
+    [(lambda *args: 1.0, "got one"), (lambda *args: (1, 2, 3), "got 3 results")],
+)
+def test_another_number_of_results_is_said(answer, came):
+    rows = dict(judge(EXERCISES["best_q"], answer).rows)
+    assert f"{came}, wanted 2 results: mean, variance" in rows["came"]
+
+
+def test_a_stub_that_says_so_is_not_attempted():
+    def answer(x):
+        raise NotImplementedError
+
+    assert judge(TWICE, answer).state == "not attempted"
 
 
 def test_the_line_that_failed_is_shown():

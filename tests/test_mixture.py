@@ -422,6 +422,7 @@ def test_bad_requests_for_a_start_are_refused(refused, change, argument, came, w
         mixture.init_from_data(**(good | change))
 
 
+@pytest.mark.bad_input
 @pytest.mark.parametrize("slope", [0.0, 0.3, 1 / 3, 1.1, -2.1])
 def test_full_covariances_of_points_on_a_line_are_refused(as_user, slope):
     steps = np.arange(6.0)

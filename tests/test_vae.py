@@ -348,6 +348,8 @@ def test_an_interrupt_at_once_returns_the_start(monkeypatch):
     assert {leaf.shape for leaf in jax.tree.leaves(stopped.history)} == {(0,)}
 
 
+@pytest.mark.bad_input
+@pytest.mark.usefixtures("nan_is_meant")
 def test_not_a_number_stops_and_loses_nothing_good():
     with pytest.raises(vae.Diverged, match=r"epoch 3 of 50: .*step size") as caught:
         fit(KEY, PLANE, X3, num_epochs=50, optimizer=GROWING)
@@ -356,6 +358,8 @@ def test_not_a_number_stops_and_loses_nothing_good():
     assert len(good.history.training.kl) == 2
 
 
+@pytest.mark.bad_input
+@pytest.mark.usefixtures("nan_is_meant")
 def test_an_epoch_that_ends_badly_is_not_taken():
     # the last step of the epoch is the bad one: no batch sees what it made
     optimizer = optax.sgd(lambda step: jnp.where(step == 7, jnp.nan, 1e-3))
@@ -366,6 +370,8 @@ def test_an_epoch_that_ends_badly_is_not_taken():
     assert len(history.training.kl) == 1
 
 
+@pytest.mark.bad_input
+@pytest.mark.usefixtures("nan_is_meant")
 def test_a_small_sigma_x_is_named_as_the_likely_cause():
     with pytest.raises(
         vae.Diverged, match=r"epoch 1 .*likely cause is sigma_x = 1e-05"
