@@ -14,7 +14,7 @@ def _clouds():
     rng = np.random.default_rng(21)
     scales = np.array([1.0, 2.0, 0.5])
     return [
-        (jnp.asarray(rng.normal(size=(n, d)) * scales[:d] + 4 * np.arange(d)),)
+        (jax.device_put(rng.normal(size=(n, d)) * scales[:d] + 4 * np.arange(d)),)
         for n, d in [(6, 2), (7, 3), (5, 1)]
     ]
 
@@ -65,11 +65,11 @@ def _mixtures():
     cases = []
     for n, k in [(4, 3)] * 2:  # one shape, one program
         params = Mixture(
-            weights=jnp.asarray(rng.dirichlet(np.full(k, 4.0))),
-            means=jnp.asarray(rng.normal(size=(k, 2))),
-            covariances=jnp.asarray(rng.uniform(0.5, 2.0, size=k)),
+            weights=jax.device_put(rng.dirichlet(np.full(k, 4.0))),
+            means=jax.device_put(rng.normal(size=(k, 2))),
+            covariances=jax.device_put(rng.uniform(0.5, 2.0, size=k)),
         )
-        cases.append((params, jnp.asarray(rng.normal(size=(n, 2)))))
+        cases.append((params, jax.device_put(rng.normal(size=(n, 2)))))
     params, x = cases[0]
     return [*cases, (params, x + 90.0)]  # where every density underflows
 

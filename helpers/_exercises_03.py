@@ -16,7 +16,7 @@ def _gaussians():
     for d in (1, 3):
         means, variances = rng.normal(size=(2, d)), rng.uniform(0.3, 2.5, size=(2, d))
         q, p = zip(means, variances, strict=True)
-        cases.append(tuple(map(jnp.asarray, (*q, *p))))
+        cases.append(tuple(map(jax.device_put, (*q, *p))))
     q_mean, q_variance, *p = cases[1]
     narrow = (q_mean, 1e-8 * q_variance, *p)
     return [*cases, narrow, (q_mean, q_variance, q_mean, q_variance)]
@@ -92,7 +92,7 @@ def _logits():
     log_joint = rng.normal(size=(4, 3)) - 2
     logits = rng.normal(size=(4, 3))
     pairs = [(log_joint, logits), (log_joint, log_joint), (log_joint, logits + 800)]
-    return [tuple(map(jnp.asarray, pair)) for pair in pairs]
+    return [tuple(map(jax.device_put, pair)) for pair in pairs]
 
 
 @jax.jit

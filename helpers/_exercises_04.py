@@ -14,7 +14,7 @@ def _shares():
     cases = []
     for n, k, d in [(5, 2, 2), (6, 3, 3), (5, 2, 1)]:
         q = rng.dirichlet(np.ones(k), size=n)
-        cases.append((jnp.asarray(q), jnp.asarray(rng.normal(size=(n, d)) + 2)))
+        cases.append((jax.device_put(q), jax.device_put(rng.normal(size=(n, d)) + 2)))
     return cases
 
 
@@ -97,8 +97,8 @@ def _fits():
         covariances = roots @ roots.transpose(0, 2, 1) + np.eye(d)
         weights = rng.dirichlet(np.full(k, 4.0))
         params = Mixture(weights, rng.normal(size=(k, d)), covariances)
-        x = jnp.asarray(rng.normal(size=(n, d)))
-        params = jax.tree.map(jnp.asarray, params)
+        x = jax.device_put(rng.normal(size=(n, d)))
+        params = jax.tree.map(jax.device_put, params)
         cases.append((params, mixture.responsibilities(params, x)))
     return cases
 
@@ -152,7 +152,7 @@ STEP_MATRICES = Formula(
 def _climb(stride):
     """1500 steps of EM, each made `stride` times as long."""
     noise, side = np.random.default_rng(2).normal(size=(500, 2)), np.arange(500) % 2
-    x = jnp.asarray(noise + 2.5 * np.stack([side - 0.5, 0 * side], axis=1))
+    x = jax.device_put(noise + 2.5 * np.stack([side - 0.5, 0 * side], axis=1))
     means = jnp.array([[-1.25, 0.0], [1.25, 0.0]])
     start = Mixture(jnp.full(2, 0.5), means, jnp.stack([jnp.eye(2)] * 2))
 

@@ -18,7 +18,7 @@ def _codes():
     for n, d, m in [(3, 5, 2), (2, 4, 3)]:
         x, decoded = rng.normal(size=(2, n, d))
         mean, sigma = rng.normal(size=(n, m)), rng.uniform(0.2, 1.6, size=(n, m))
-        cases.append((*map(jnp.asarray, (x, decoded, mean, sigma)), 0.3))
+        cases.append((*map(jax.device_put, (x, decoded, mean, sigma)), 0.3))
     x, decoded, mean, sigma, _ = cases[0]
     return [*cases, (x, decoded, mean, 1e-6 * sigma, 1.0)]
 
@@ -107,7 +107,12 @@ def _linear():
     rng = np.random.default_rng(52)
     cases = [(4, 2, 0.5, 3.0), (3, 3, 0.2, 0.4), (2, 1, 1.5, 1.0), (2, 2, 0.5, 1e4)]
     return [
-        (jnp.asarray(rng.normal(size=(n, d))), jnp.asarray(rng.normal(size=d)), s, beta)
+        (
+            jax.device_put(rng.normal(size=(n, d))),
+            jax.device_put(rng.normal(size=d)),
+            s,
+            beta,
+        )
         for n, d, s, beta in cases
     ]
 

@@ -94,7 +94,7 @@ def sine(z):
 
 
 def _uniforms():
-    u = jnp.asarray(np.random.default_rng(62).uniform(size=7))
+    u = jax.device_put(np.random.default_rng(62).uniform(size=7))
     edge = jnp.array([1e-9, 0.5, 1 - 1e-9])
     return [(square, u, 0.7, 1.3), (sine, u, -2.0, 0.4), (square, edge, 3.0, 2.0)]
 
@@ -191,7 +191,7 @@ def _judge_baseline(answer):
 def _baselines(answer, rows):
     baselines = []
     for row in rows:
-        b = numbers(called(answer, jnp.asarray(row)))
+        b = numbers(called(answer, jax.device_put(row)))
         if b.shape not in [(), row.shape]:
             raise ValueError(f"result: got shape {b.shape}, wanted {row.shape}")
         baselines.append(np.broadcast_to(b, row.shape))

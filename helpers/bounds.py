@@ -150,8 +150,10 @@ def decompositions(
         log_prior = gaussian.log_prob(prior, table.z)
     else:
         prior = _checks.simplex("prior", prior, "k", k=table.mass.shape[1])
-        impossible = (prior == 0)[None, :] & (table.mass > 0)
-        if not isinstance(impossible, jax.core.Tracer) and impossible.any():
+        traced = [isinstance(p, jax.core.Tracer) for p in (prior, table.mass)]
+        if not any(traced) and np.any(
+            np.asarray(table.mass)[:, np.asarray(prior) == 0]
+        ):
             raise ValueError("prior: got 0 where q is not, wanted entries above 0")
         log_prior = _log(prior)[None, :]
     return _decompositions(table, log_prior)
@@ -258,10 +260,13 @@ def _decompositions(table, log_prior):
     )
 
 
-@jax.jit
 def _log(probabilities):
     """Log with 0 in place of -inf: what it is multiplied with is 0 there."""
-    return jnp.log(jnp.where(probabilities > 0, probabilities, 1))
+    if isinstance(probabilities, jax.core.Tracer):
+        return jnp.log(jnp.where(probabilities > 0, probabilities, 1))
+    # NumPy: two programs fewer for each new shape
+    probabilities = np.asarray(probabilities)
+    return np.log(np.where(probabilities > 0, probabilities, 1))
 
 
 def _expect(mass, values):

@@ -5,6 +5,8 @@ dimension the integral over it is still cheap, so here the truth is known: by
 quadrature, to rounding. With more dimensions only sampling is left.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,12 +41,14 @@ def bent_line() -> Decoder:
     Its two arms are about 6 apart, so a point between them has a posterior with two
     modes: no Gaussian q can be exact there.
     """
-    return Decoder(
-        weights=(
-            jnp.array([[1.5, 1.5, 0.9]]),
-            jnp.array([[3.0, 0.0], [-3.0, 0.0], [0.0, 3.0]]),
-        ),
-        biases=(jnp.array([1.5, -1.5, 0.0]), jnp.array([-3.0, 0.0])),
+    return jax.device_put(
+        Decoder(
+            weights=(
+                np.array([[1.5, 1.5, 0.9]]),
+                np.array([[3.0, 0.0], [-3.0, 0.0], [0.0, 3.0]]),
+            ),
+            biases=(np.array([1.5, -1.5, 0.0]), np.array([-3.0, 0.0])),
+        )
     )
 
 
@@ -74,18 +78,15 @@ def log_joint(
 
     Source: deck, "Difficulties of MLE (3)"; Kingma and Welling 2014.
     """
-    centres = decode(params, z)
-    x = _checks.as_array("x", x, "n d", d=centres.shape[1])
-    sigma_x = _checks.positive("sigma_x", sigma_x, "")
-    return _log_joint(centres, sigma_x, x, gaussian.log_prob(_prior(params), z))
+    return _log_joint(*_checked(params, x, z, sigma_x))
 
 
-@jax.jit
-def _log_joint(centres, sigma_x, x, log_prior):
+@jax.jit  # one small program, where each operation alone would be compiled and kept
+def _log_joint(params, x, z, sigma_x):
     given_z = jax.vmap(
         lambda centre: gaussian.log_prob(Gaussian(centre, sigma_x**2), x), out_axes=1
-    )(centres)
-    return given_z + log_prior[None, :]
+    )(decode(params, z))
+    return given_z + gaussian.log_prob(_prior(params), z)[None, :]
 
 
 def log_marginal_quadrature(
@@ -122,7 +123,7 @@ def log_marginal_quadrature(
     log_marginal, change = _quadrature(params, x, sigma_x, num_nodes)
     if not isinstance(log_marginal, jax.core.Tracer):
         eps = jnp.finfo(log_marginal.dtype).eps
-        if (change > jnp.sqrt(eps) * (1 + np.abs(log_marginal))).any():
+        if (np.asarray(change) > np.sqrt(eps) * (1 + np.abs(log_marginal))).any():
             raise ValueError(
                 f"num_nodes: got {num_nodes}, too few for sigma_x = {sigma_x}: half as "
                 f"many change log p(x) by {change.max():.1e} nats; give more"
@@ -202,14 +203,19 @@ def posterior_on_grid(
     log_marginal, change = _quadrature(params, x, sigma_x, NUM_NODES)
     if not isinstance(log_marginal, jax.core.Tracer):
         # a density needs log p(x) to so many nats, however large it is
-        worst = np.argmax(change)
-        if change[worst] > 1e-3:
+        worst = np.argmax(np.asarray(change))
+        if np.asarray(change)[worst] > 1e-3:
             raise ValueError(
                 f"x: got a point, x[{worst}], whose posterior is too narrow for the "
                 f"quadrature's {NUM_NODES} nodes, wanted one nearer to the curve or a "
                 f"sigma_x above {sigma_x}"
             )
-    return jnp.exp(log_joint(params, x, z, sigma_x=sigma_x) - log_marginal[:, None])
+    return _density(*_checked(params, x, z, sigma_x), log_marginal)
+
+
+@jax.jit
+def _density(params, x, z, sigma_x, log_marginal):
+    return jnp.exp(_log_joint(params, x, z, sigma_x) - log_marginal[:, None])
 
 
 def sample(
@@ -235,17 +241,33 @@ def sample(
 
     Source: deck, "Difficulties of MLE (3)".
     """
-    z_key, x_key = jax.random.split(_checks.key(key))
+    key, num_samples = _checks.key(key), _checks.count("num_samples", num_samples)
+    params = Decoder(*map(tuple, checked(params)))
+    sigma_x = _checks.positive("sigma_x", sigma_x, "")
+    return _sample(key, params, sigma_x, num_samples)
+
+
+@partial(jax.jit, static_argnums=3)
+def _sample(key, params, sigma_x, num_samples):
+    z_key, x_key = jax.random.split(key)
     z = gaussian.sample(z_key, _prior(params), num_samples)
     centres = decode(params, z)
-    sigma_x = _checks.positive("sigma_x", sigma_x, "")
     noise = jax.random.normal(x_key, centres.shape, centres.dtype)
     return centres + sigma_x * noise, z
 
 
 def _prior(params):
     first = checked(params)[0][0]
-    return Gaussian(jnp.zeros(len(first), first.dtype), jnp.ones((), first.dtype))
+    return Gaussian(np.zeros(len(first), first.dtype), np.ones((), first.dtype))
+
+
+def _checked(params, x, z, sigma_x):
+    """Decoder, points `n d`, latents `s m` and sigma_x, as arrays."""
+    weights, biases = map(tuple, checked(params))
+    z = _checks.as_array("z", z, "s m", m=weights[0].shape[0])
+    x = _checks.as_array("x", x, "n d", d=weights[-1].shape[1])
+    sigma_x = _checks.positive("sigma_x", sigma_x, "")
+    return Decoder(weights, biases), x, z, sigma_x
 
 
 def _quadrature(params, x, sigma_x, num_nodes):
@@ -259,13 +281,13 @@ def _quadrature(params, x, sigma_x, num_nodes):
     num_nodes = _checks.count("num_nodes", num_nodes, low=3)
     if num_nodes % 2 == 0:
         raise ValueError(f"num_nodes: got {num_nodes}, wanted an odd number")
-    z = jnp.linspace(-_grid.Z_MAX, _grid.Z_MAX, num_nodes, dtype=prior.mean.dtype)
-    heights = log_joint(params, x, z[:, None], sigma_x=sigma_x)
-    return _trapezoid(heights, 2 * _grid.Z_MAX / (num_nodes - 1))
+    z = np.linspace(-_grid.Z_MAX, _grid.Z_MAX, num_nodes, dtype=prior.mean.dtype)
+    return _trapezoid(*_checked(params, x, z[:, None], sigma_x))
 
 
 @jax.jit
-def _trapezoid(heights, spacing):
+def _trapezoid(params, x, z, sigma_x):
+    heights, spacing = _log_joint(params, x, z, sigma_x), 2 * _grid.Z_MAX / (len(z) - 1)
     fine = logsumexp(heights, axis=1) + jnp.log(spacing)
     coarse = logsumexp(heights[:, ::2], axis=1) + jnp.log(2 * spacing)
     return fine, jnp.abs(fine - coarse)

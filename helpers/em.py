@@ -234,7 +234,7 @@ def convergence_rate(params: Mixture, x: Float[Array, "n d"]) -> Float[Array, ""
     jacobian, moved = em_jacobian(params, x)
     if not np.isfinite(jacobian).all():
         raise ValueError("params: got a component without a derivative of its M-step")
-    if moved > jnp.cbrt(jnp.finfo(moved.dtype).eps):
+    if np.asarray(moved) > np.cbrt(jnp.finfo(moved.dtype).eps):
         raise ValueError(
             f"params: got a point that a step of EM moves by {moved:.1e} of the data's "
             "spread, wanted a fixed point; fit with a smaller tol"

@@ -87,14 +87,14 @@ def fit_mle(x: Float[Array, "n d"], *, isotropic: bool = True) -> Gaussian:
 
     Source: deck, "Difficulties of MLE (1)"; Bishop 2006, section 2.3.4.
     """
-    mean, variances = _moments(_checks.as_array("x", x, "n d"))
-    return Gaussian(mean, variances.mean() if isotropic else variances)
+    return _fit_mle(_checks.as_array("x", x, "n d"), isotropic)
 
 
-@jax.jit
-def _moments(x):
+@partial(jax.jit, static_argnums=1)
+def _fit_mle(x, isotropic):
     mean = x.mean(axis=0)
-    return mean, ((x - mean[None, :]) ** 2).mean(axis=0)
+    variances = ((x - mean[None, :]) ** 2).mean(axis=0)
+    return Gaussian(mean, variances.mean() if isotropic else variances)
 
 
 def sample(

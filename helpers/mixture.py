@@ -57,9 +57,7 @@ def log_joint(params: Mixture, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
 
     Source: deck, "Difficulties of MLE (2)"; Bishop 2006, eq. 9.10.
     """
-    weights, means, covariances = _checked(params)
-    x = _checks.as_array("x", x, "n d", d=means.shape[1])
-    return _log_joint(weights, means, covariances, x)
+    return _log_joint(*_checked(params, x))
 
 
 @jax.jit  # one small program, where each operation alone would be compiled and kept
@@ -90,7 +88,12 @@ def log_prob(params: Mixture, x: Float[Array, "n d"]) -> Float[Array, " n"]:
 
     Source: deck, "Difficulties of MLE (2)".
     """
-    return _logsumexp(log_joint(params, x))
+    return _log_prob(*_checked(params, x))
+
+
+@jax.jit
+def _log_prob(*args):
+    return logsumexp(_log_joint(*args), axis=1)
 
 
 def log_likelihood(params: Mixture, x: Float[Array, "n d"]) -> Float[Array, ""]:
@@ -110,12 +113,12 @@ def log_likelihood(params: Mixture, x: Float[Array, "n d"]) -> Float[Array, ""]:
 
     Source: deck, "MLE Revisited".
     """
-    return log_prob(params, x).sum()
+    return _log_likelihood(*_checked(params, x))
 
 
 @jax.jit
-def _logsumexp(log_joint):
-    return logsumexp(log_joint, axis=1)
+def _log_likelihood(*args):
+    return _log_prob(*args).sum()
 
 
 def responsibilities(params: Mixture, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
@@ -135,7 +138,12 @@ def responsibilities(params: Mixture, x: Float[Array, "n d"]) -> Float[Array, "n
 
     Source: deck, "Evidence Lower Bound"; Bishop 2006, eq. 9.13.
     """
-    return jax.nn.softmax(log_joint(params, x), axis=1)
+    return _responsibilities(*_checked(params, x))
+
+
+@jax.jit
+def _responsibilities(*args):
+    return jax.nn.softmax(_log_joint(*args), axis=1)
 
 
 def sample(
@@ -231,12 +239,13 @@ def _kmeans_plus_plus(key, x, num_components):
     return means
 
 
-def _checked(params):
-    """Weights `k`, means `k d`, covariances `k` or `k d d`, as arrays."""
+def _checked(params, *points):
+    """Weights `k`, means `k d`, covariances `k` or `k d d`, and points, as arrays."""
     means = _checks.as_array("params.means", params.means, "k d")
     k, d = means.shape
     weights = _checks.simplex("params.weights", params.weights, "k", k=k)
     covariances = _checks.covariance(
         "params.covariances", params.covariances, "k", "k d d", k=k, d=d
     )
-    return weights, means, covariances
+    points = [_checks.as_array("x", x, "n d", d=d) for x in points]
+    return weights, means, covariances, *points
