@@ -44,16 +44,18 @@ MEMORY = """
 import gc
 import psutil
 
-gc.collect()
-before = psutil.Process().memory_info().rss
-for explorer in Explorer.live.values():
-    explorer.sweep(num_random=1000 // len(Explorer.live), seed=1)
-gc.collect()
-print(psutil.Process().memory_info().rss - before)
+for seed in (1, 2):
+    gc.collect()
+    before = psutil.Process().memory_info().rss
+    for explorer in Explorer.live.values():
+        explorer.sweep(num_random=500 // len(Explorer.live), seed=seed)
+    gc.collect()
+    print(psutil.Process().memory_info().rss - before)
 """
-# Of a thousand updates, in bytes. The sweep before has filled all caches: measured
-# growth was under 200 kB. One moving layer kept from each would be 5 MB or more.
-GROWTH = 2e6
+# Of five hundred updates, in bytes. Up to 3 MB come once, when the heap takes a piece
+# more; what each update leaves behind comes in both halves. Measured then: under 30 kB.
+# One moving layer kept from each would be 2.5 MB or more.
+GROWTH = 1e6
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -80,4 +82,4 @@ def test_controls_move_and_cells_run_again(path):
     captions = sweep.outputs[0].text.splitlines()
     assert len(set(captions)) > 40
     assert not [caption for caption in captions if "nan" in caption or "inf" in caption]
-    assert int(memory.outputs[0].text) < GROWTH
+    assert min(map(int, memory.outputs[0].text.split())) < GROWTH
