@@ -187,17 +187,16 @@ def _every(name, array, condition, wanted):
         return
     for start, part in _parts(array):
         # a mask of all the entries would be memory that grows with them
-        blocks = np.array_split(part, part.size // BLOCK) if part.size > BLOCK else []
-        if blocks and all(condition(block).all() for block in blocks):
+        blocks = np.array_split(part.reshape(-1), 1 + part.size // BLOCK)
+        if all(condition(block).all() for block in blocks):
             continue
         bad = np.argwhere(~condition(part))
-        if len(bad):
-            where = tuple(map(int, bad[0] + start))
-            place = f" at index {where}" if where else ""
-            raise ValueError(
-                f"{name}: got {part[tuple(bad[0])]}{place} "
-                f"({len(bad)} of {part.size} entries), wanted {wanted}"
-            )
+        where = tuple(map(int, bad[0] + start))
+        place = f" at index {where}" if where else ""
+        raise ValueError(
+            f"{name}: got {part[tuple(bad[0])]}{place} "
+            f"({len(bad)} of {part.size} entries), wanted {wanted}"
+        )
 
 
 def _parts(array):

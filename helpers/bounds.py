@@ -262,11 +262,10 @@ def _decompositions(table, log_prior):
 
 def _log(probabilities):
     """Log with 0 in place of -inf: what it is multiplied with is 0 there."""
-    if isinstance(probabilities, jax.core.Tracer):
-        return jnp.log(jnp.where(probabilities > 0, probabilities, 1))
-    # NumPy: two programs fewer for each new shape
-    probabilities = np.asarray(probabilities)
-    return np.log(np.where(probabilities > 0, probabilities, 1))
+    # NumPy where it can: two programs fewer for each new shape
+    xp = jnp if isinstance(probabilities, jax.core.Tracer) else np
+    probabilities = xp.asarray(probabilities)
+    return xp.log(xp.where(probabilities > 0, probabilities, 1))
 
 
 def _expect(mass, values):

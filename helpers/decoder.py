@@ -203,8 +203,9 @@ def posterior_on_grid(
     log_marginal, change = _quadrature(params, x, sigma_x, NUM_NODES)
     if not isinstance(log_marginal, jax.core.Tracer):
         # a density needs log p(x) to so many nats, however large it is
-        worst = np.argmax(np.asarray(change))
-        if np.asarray(change)[worst] > 1e-3:
+        change = np.asarray(change)
+        worst = change.argmax()
+        if change[worst] > 1e-3:
             raise ValueError(
                 f"x: got a point, x[{worst}], whose posterior is too narrow for the "
                 f"quadrature's {NUM_NODES} nodes, wanted one nearer to the curve or a "

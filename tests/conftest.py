@@ -135,7 +135,9 @@ def tried(kind, terminalreporter):
 def give_back_compiled_programs():
     """Or a worker would come to hold some thousands, of more than a MB each."""
     yield
-    jax.clear_caches()
+    from helpers import memory  # not before the checks of its types are in place
+
+    memory.give_back()
 
 
 @pytest.fixture
