@@ -132,12 +132,12 @@ def tried(kind, terminalreporter):
 
 
 @pytest.fixture(autouse=True, scope="module")
-def give_back_compiled_programs():
+def free_memory():
     """Or a worker would come to hold some thousands, of more than a MB each."""
     yield
-    from helpers import memory  # not before the checks of its types are in place
+    from helpers import xla  # not before the checks of its types are in place
 
-    memory.give_back()
+    xla.free_memory()
 
 
 @pytest.fixture
