@@ -237,20 +237,17 @@ class Explorer(widgets.VBox):
         if self._background is None or figure.stale:
             canvas.draw()  # leaves animated artists out
             self._background = Image.fromarray(np.array(canvas.buffer_rgba()))
-            self._still.value = _webp(self._background, lossless=True)
+            self._still.value = _webp(self._background)
         canvas.get_renderer().clear()
-        has_image = False
         for owner in (*figure.axes, figure):
             moving = [part for part in owner.get_children() if part.get_animated()]
             for part in sorted(moving, key=lambda part: part.zorder):
                 figure.draw_artist(part)
             if any(isinstance(part, AxesImage) for part in moving):
-                has_image = True
                 for spine in owner.spines.values():  # the image covers their inside
                     figure.draw_artist(spine)
         self._layer = Image.fromarray(np.array(canvas.buffer_rgba()))
-        # Lines on nothing are smallest without loss, filled images with it.
-        self._moving.value = _webp(self._layer, lossless=not has_image)
+        self._moving.value = _webp(_few_colours(self._layer))
 
     def _ipython_display_(self):
         data, metadata = self._repr_mimebundle_()
@@ -273,10 +270,17 @@ class Explorer(widgets.VBox):
         return data, {"image/png": {"alt": self._alt, "width": int(self._still.width)}}
 
 
-def _webp(picture, *, lossless):
+def _few_colours(layer):
+    """The layer in 256 colours: WebP takes ten times as long where there are more."""
+    if layer.getcolors(256) is not None:
+        return layer
+    return layer.quantize(256, method=Image.Quantize.FASTOCTREE).convert("RGBA")
+
+
+def _webp(picture):
     buffer = io.BytesIO()
-    quality = 10 if lossless else 80  # without loss: how hard to try, not how it looks
-    picture.save(buffer, "WEBP", lossless=lossless, quality=quality, method=1)
+    # without loss, where quality is how hard to try and not how it looks
+    picture.save(buffer, "WEBP", lossless=True, quality=10, method=1)
     return buffer.getvalue()
 
 

@@ -17,6 +17,7 @@ import hypothesis
 import jax
 import jaxtyping
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 # Identities are checked to the last digits of a double.
 jax.config.update("jax_enable_x64", True)
@@ -43,6 +44,14 @@ LEFT_OUT = {
     "browser": (["--browser"], "need Chromium"),
     "environments": (["--environments", "--trust"], "take minutes"),
 }
+# Each minutes long, and a notebook's tests in them need none of another's: so they are
+# dealt to the workers by the notebook, and those that take longest come first.
+BY_NOTEBOOK = [
+    "test_run_again.py",
+    "test_locked_down.py",
+    "test_restarted.py",
+    "test_notebooks_in_browser.py",
+]
 # The kinds of tests that `--trust` selects and counts, each a marker.
 KINDS = ["row", "mutation", "property", "bad_input", "environment"]
 
@@ -90,6 +99,19 @@ def pytest_collection_modifyitems(config, items):
         others = [i for i, kept in zip(items, counted, strict=True) if not kept]
         items[:] = [i for i, kept in zip(items, counted, strict=True) if kept]
         config.hook.pytest_deselected(items=others)
+    items.sort(key=lambda item: item.path.name not in BY_NOTEBOOK)
+
+
+class Scheduling(LoadFileScheduling):
+    """Deals tests to workers by their file, and a few files by the notebook."""
+
+    def _split_scope(self, nodeid):
+        file, notebook = nodeid.split("::")[0], re.search(r"\[.*?(\d\d_\w+)", nodeid)
+        return f"{file} {notebook[1]}" if Path(file).name in BY_NOTEBOOK else file
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return Scheduling(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -255,11 +255,13 @@ def test_layers_together_are_the_figure_drawn_at_once(layered):
 
 
 def test_the_page_shows_the_picture(layered):
-    kind, shown, _ = layered
+    _, shown, _ = layered
     page = Image.alpha_composite(decoded(shown._still), decoded(shown._moving))
     difference = abs(pixels(page) - pixels(shown.picture))
-    # Only images are sent with loss: of colour, at their edges, not of coverage.
-    assert difference.mean() <= (1 if kind == "image" else 0)
+    # More than 256 colours become 256 that are near: a few levels of 255 away.
+    few = shown._layer.getcolors(256) is not None
+    assert difference.max() <= (0 if few else 32)
+    assert difference.mean() <= 1
     assert difference[..., 3].max() == 0
 
 
