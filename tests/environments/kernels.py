@@ -9,6 +9,7 @@ import json
 import os
 import runpy
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
@@ -87,7 +88,7 @@ def run(
     cells = [new_code_cell(first), *ran, last]
     client = NotebookClient(new_notebook(cells=cells), timeout=240)
     manager = client.create_kernel_manager()
-    manager.kernel_spec.argv[:0] = command
+    manager.kernel_spec.argv[:1] = [*command, sys.executable]
     passed_on = {k: v for k, v in os.environ.items() if not k.startswith(NOT_PASSED_ON)}
     env = passed_on | {"PYTHONPATH": str(folder)} | env
     with tempfile.TemporaryDirectory() as sockets:
