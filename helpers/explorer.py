@@ -11,6 +11,7 @@ right, but slower. Nothing here knows what the picture means.
 import base64
 import html
 import io
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -207,12 +208,15 @@ class Explorer(widgets.VBox):
         return {name: control.value for name, control in self.controls.items()}
 
     def _on_change(self, _):
-        if self._following:
+        # A slider that was set here answers with the page's rounding of its value,
+        # which shows nothing new.
+        if self._following and not _same(self._values(), self._drawn):
             self._show()
 
     def _show(self):
+        self._drawn = self._values()
         try:
-            words = self._draw(**self._values())
+            words = self._draw(**self._drawn)
             if not isinstance(words, str):
                 raise ValueError(
                     f"draw: returned {type(words).__name__}, wanted the caption's words"
@@ -268,6 +272,18 @@ class Explorer(widgets.VBox):
         data["image/png"] = base64.b64encode(png.getvalue()).decode()
         data["text/plain"] = f"{self._label}. {self._alt} {self.caption}"
         return data, {"image/png": {"alt": self._alt, "width": int(self._still.width)}}
+
+
+def _same(values, others):
+    """Whether two settings are equal, but for the rounding of numbers."""
+    return all(
+        value == others[name]
+        or (
+            isinstance(value, float)
+            and math.isclose(value, others[name], rel_tol=1e-12, abs_tol=1e-14)
+        )
+        for name, value in values.items()
+    )
 
 
 def _few_colours(layer):

@@ -122,6 +122,15 @@ def test_draw_is_called_with_every_controls_value(build):
     ]
 
 
+def test_the_pages_rounding_of_a_value_draws_nothing_anew(build):
+    calls = []
+    controls = {"a": slider("a", -3.0, 3.0, -2.0), "b": toggle("b")}
+    shown = build(plt.figure(), lambda **now: calls.append(now) or "words", controls)
+    for value in (-2.0000000000000004, -1.94, -1.9400000000000002, -2.0):
+        move(shown, a=value)
+    assert [call["a"] for call in calls] == [-2, -1.94, -2]
+
+
 @pytest.mark.parametrize("change", [MOVING, STILL], ids=["moving", "still"])
 def test_a_move_changes_caption_and_picture(waves, change):
     shown = waves()
