@@ -99,9 +99,12 @@ class Explorer(widgets.VBox):
         layout = {"grid_area": "1 / 1", "max_width": "100%", "height": "auto"}
         layout["margin"] = "0"  # outside of max_width, it would stick out
         width, height = (str(round(side / SHARPNESS)) for side in figure.bbox.size)
-        size = {"format": "webp", "width": width, "height": height}
-        self._still = _Picture(tooltip=f"Axes of: {label}", layout=layout, **size)
-        self._moving = _Picture(tooltip=alt, layout=layout, **size)
+        self._still, self._moving = (
+            _Picture(
+                tooltip=words, format=form, layout=layout, width=width, height=height
+            )
+            for words, form in ((f"Axes of: {label}", "webp"), (alt, "png"))
+        )
         self._caption, self._status = (
             widgets.HTML(layout={"min_height": room, "width": "98%"})
             for room in (CAPTION_ROOM, "1.6em")
@@ -251,7 +254,7 @@ class Explorer(widgets.VBox):
                 for spine in owner.spines.values():  # the image covers their inside
                     figure.draw_artist(spine)
         self._layer = Image.fromarray(np.array(canvas.buffer_rgba()))
-        self._moving.value = _webp(_few_colours(self._layer))
+        self._moving.value = _png(self._layer)
 
     def _ipython_display_(self):
         data, metadata = self._repr_mimebundle_()
@@ -267,9 +270,8 @@ class Explorer(widgets.VBox):
     def _repr_mimebundle_(self, **kwargs):
         # Without a kernel there is no widget to show: then the picture stands in.
         data = super()._repr_mimebundle_(**kwargs)
-        png = io.BytesIO()
-        self.picture.convert("RGB").save(png, "PNG", optimize=True)
-        data["image/png"] = base64.b64encode(png.getvalue()).decode()
+        png = _packed(self.picture.convert("RGB"), "PNG", optimize=True)
+        data["image/png"] = base64.b64encode(png).decode()
         data["text/plain"] = f"{self._label}. {self._alt} {self.caption}"
         return data, {"image/png": {"alt": self._alt, "width": int(self._still.width)}}
 
@@ -286,17 +288,33 @@ def _same(values, others):
     )
 
 
-def _few_colours(layer):
-    """The layer in 256 colours: WebP takes ten times as long where there are more."""
-    if layer.getcolors(256) is not None:
-        return layer
-    return layer.quantize(256, method=Image.Quantize.FASTOCTREE).convert("RGBA")
+def _png(layer):
+    """The layer with a palette, which packs in a tenth of the time and is smaller.
+
+    It has room for 255 colours beside none at all; where a layer has more, the nearest.
+    """
+    left, top, right, bottom = layer.getbbox() or (0, 0, 1, 1)
+    drawn = layer.crop((left, top, right, bottom))
+    if drawn.getcolors(255) is None:
+        drawn = drawn.quantize(255, method=Image.Quantize.FASTOCTREE).convert("RGBA")
+    colours = np.array([colour for _, colour in drawn.getcolors(255)], np.uint8)
+    palette = np.union1d(np.uint32(0), colours.view(np.uint32))  # 0: nothing drawn
+    places = np.zeros((layer.height, layer.width), np.uint8)
+    pixels = np.asarray(drawn).view(np.uint32)[..., 0]
+    places[top:bottom, left:right] = np.searchsorted(palette, pixels)
+    picture = Image.fromarray(places)
+    picture.putpalette(palette.tobytes(), "RGBA")
+    return _packed(picture, "PNG")
 
 
-def _webp(picture):
-    buffer = io.BytesIO()
+def _webp(background):
     # without loss, where quality is how hard to try and not how it looks
-    picture.save(buffer, "WEBP", lossless=True, quality=10, method=1)
+    return _packed(background, "WEBP", lossless=True, quality=10, method=1)
+
+
+def _packed(picture, form, **options):
+    buffer = io.BytesIO()
+    picture.save(buffer, form, **options)
     return buffer.getvalue()
 
 

@@ -124,7 +124,7 @@ def test_draw_is_called_with_every_controls_value(build):
 
 def test_the_pages_rounding_of_a_value_draws_nothing_anew(build):
     calls = []
-    controls = {"a": slider("a", -3.0, 3.0, -2.0), "b": toggle("b")}
+    controls = {"a": slider("a", -3.0, 3.0, -2.0, step=0.02), "b": toggle("b")}
     shown = build(plt.figure(), lambda **now: calls.append(now) or "words", controls)
     for value in (-2.0000000000000004, -1.94, -1.9400000000000002, -2.0):
         move(shown, a=value)
@@ -267,8 +267,8 @@ def test_the_page_shows_the_picture(layered):
     _, shown, _ = layered
     page = Image.alpha_composite(decoded(shown._still), decoded(shown._moving))
     difference = abs(pixels(page) - pixels(shown.picture))
-    # More than 256 colours become 256 that are near: a few levels of 255 away.
-    few = shown._layer.getcolors(256) is not None
+    # More than 255 colours become 255 that are near: a few levels of 255 away.
+    few = shown._layer.getcolors(255) is not None
     assert difference.max() <= (0 if few else 32)
     assert difference.mean() <= 1
     assert difference[..., 3].max() == 0
