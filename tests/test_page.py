@@ -1,5 +1,6 @@
 """Each notebook as a web page, for a reader without a kernel: `jupyter nbconvert`."""
 
+import functools
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import nbformat
 import pytest
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 # The template that nbconvert takes by itself leaves out alternative text, and says so.
 NO_ALT = r"\[NbConvertApp\] WARNING \| Alternative text is missing on \d+ image\(s\).\n"
 
@@ -30,12 +32,18 @@ class Images(HTMLParser):
             self.sizes.append(len(attributes["src"]))
 
 
-def convert(path, folder, template):
-    """Return the page made of a notebook, and what nbconvert complained of."""
-    command = [sys.executable, "-m", "nbconvert", "--to", "html", "--log-level=WARN"]
-    command += [f"--template={template}", f"--output-dir={folder}", str(path)]
-    run = subprocess.run(command, capture_output=True, text=True, check=True)
-    return (folder / f"{path.stem}.html").read_text("utf-8"), run.stderr
+@pytest.fixture(scope="module")
+def convert(tmp_path_factory):
+    """A function that makes a page of each notebook, and tells what was complained."""
+
+    def convert(template):
+        folder = tmp_path_factory.mktemp(template)
+        command = [sys.executable, "-m", "nbconvert", "--to=html", "--log-level=WARN"]
+        command += [f"--template={template}", f"--output-dir={folder}", *NOTEBOOKS]
+        run = subprocess.run(command, capture_output=True, text=True, check=True)
+        return folder, run.stderr
+
+    return functools.cache(convert)
 
 
 def pictures(path):
@@ -54,11 +62,12 @@ def pictures(path):
     return alts, words
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_page_has_every_picture_and_its_words(path, tmp_path):
-    page, complaints = convert(path, tmp_path, "lab")
+@each
+def test_a_page_has_every_picture_and_its_words(path, convert):
+    folder, complaints = convert("lab")
+    page = (folder / f"{path.stem}.html").read_text("utf-8")
     alts, words = pictures(path)
-    assert re.fullmatch(NO_ALT, complaints), complaints
+    assert re.fullmatch(f"({NO_ALT}){{{len(NOTEBOOKS)}}}", complaints), complaints
     assert len(Images(page).sizes) == len(alts)
     assert min(Images(page).sizes) > 2000
     assert len(words) >= 2
@@ -66,8 +75,9 @@ def test_a_page_has_every_picture_and_its_words(path, tmp_path):
     assert all(unescape(word) in page for word in words)
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_the_classic_page_has_alternative_text(path, tmp_path):
-    page, complaints = convert(path, tmp_path, "classic")
+@each
+def test_the_classic_page_has_alternative_text(path, convert):
+    folder, complaints = convert("classic")
     assert complaints == ""
+    page = (folder / f"{path.stem}.html").read_text("utf-8")
     assert Images(page).alts == pictures(path)[0]

@@ -163,7 +163,7 @@ def measure(page, root, quiet):
     return statistics.median(times), p95, kilobytes, frames
 
 
-def compare(server, browser, url, quiet):
+def compare(server, browser, url, quiet, slow_down=lambda: None):
     """Return what `measure` finds for the explorer and for interact, on one page."""
     page = browser.new_page(viewport={"width": 1300, "height": HEIGHT})
     notebook = Notebook(server, page, "bench.ipynb", url=url)
@@ -173,6 +173,7 @@ def compare(server, browser, url, quiet):
         "interact": page.locator(".jp-OutputArea-output .widget-interact"),
     }
     roots["interact"].locator("img").wait_for()
+    slow_down()
     found = {name: measure(page, root, quiet) for name, root in roots.items()}
     notebook.close()
     return found
@@ -246,8 +247,8 @@ def measured(with_flicker):
                 executable_path=shutil.which("chromium"), args=CHROMIUM
             )
             local = compare(server, browser, server.url, quiet=400)
-            with slow_line(server.port, **SLOW) as url:
-                slow = compare(server, browser, url, quiet=800)
+            with slow_line(server.port, **SLOW) as (url, slow_down):
+                slow = compare(server, browser, url, 800, slow_down)
             flickering = {}
             for path in NOTEBOOKS if with_flicker else []:
                 flickering |= flickers(server, browser, path.name)

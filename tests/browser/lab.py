@@ -17,7 +17,8 @@ from base64 import b64decode
 from pathlib import Path
 
 from jupyter_client import BlockingKernelClient
-from PIL import Image, ImageChops
+from PIL import Image
+from playwright.sync_api import expect
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 PAGE = Path(__file__).with_name("page.js").read_text("utf-8").rstrip("\n;")
@@ -43,13 +44,6 @@ def free_port():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
-
-
-def differ(one, other):
-    """Whether two screenshots show different pictures, edges of letters apart."""
-    one, other = (Image.open(io.BytesIO(shot)).convert("RGB") for shot in (one, other))
-    extrema = ImageChops.difference(one, other).getextrema()
-    return max(high for _, high in extrema) > 64
 
 
 def exactly(words):
@@ -91,17 +85,17 @@ def num_changes(frames, box):
 
 @contextlib.contextmanager
 def slow_line(port, *, delay, rate):
-    """Give the address of a line to a port of this machine: see relay.py."""
+    """Give the address of a line to a port, and a call that slows it: see relay.py."""
     entry, script = free_port(), Path(__file__).with_name("relay.py")
-    command = [sys.executable, script, entry, port, delay, rate]
-    relay = subprocess.Popen([str(part) for part in command])
+    command = [str(part) for part in (sys.executable, script, entry, port, delay, rate)]
+    relay = subprocess.Popen(command, stdin=subprocess.PIPE)
     try:
         for _ in range(100):
             with contextlib.suppress(OSError), socket.socket() as probe:
                 probe.connect(("127.0.0.1", entry))
                 break
             time.sleep(0.1)
-        yield f"http://127.0.0.1:{entry}"
+        yield f"http://127.0.0.1:{entry}", relay.stdin.close
     finally:
         relay.terminate()
         relay.wait()
@@ -192,7 +186,7 @@ class Notebook:
 
     def __init__(self, server, page, name, *, url=None):
         self.server, self.page, self.name = server, page, name
-        self.errors, self.outside = [], []
+        self.errors, self.outside, self._ends = [], [], {}
         page.on("console", self._on_console)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("request", lambda request: self._on_address(request.url))
@@ -249,6 +243,12 @@ class Notebook:
             raise RuntimeError(f"{call}: {answer['ename']}: {answer['evalue']}")
         return json.loads(ast.literal_eval(answer["data"]["text/plain"]))
 
+    def ends(self, label):
+        """Return what an explorer shows at its start and its controls' ends."""
+        if label not in self._ends:
+            self._ends[label] = self.ask("ends", label)
+        return self._ends[label]
+
     def explorer(self, label):
         """Return the explorer of a label as it stands on the page."""
         return OnPage(self, label)
@@ -293,6 +293,18 @@ class OnPage:
     def ask_page(self, question):
         """Return what a function of page.js answers about this explorer."""
         return self.root.evaluate(f"root => ({PAGE}).{question}(root)")
+
+    def expect_shown(self, caption, checksum):
+        """Wait until the page shows this caption and these pictures."""
+        expect(self.caption).to_have_text(caption)
+        self.page.wait_for_function(
+            f"""async ([root, wanted]) => {{
+              const found = ({PAGE}).checksum(root);
+              return await found.catch(() => null) === wanted;  // null: being replaced
+            }}""",
+            arg=[self.root.element_handle(), checksum],
+            timeout=10_000,
+        )
 
     def drag(self, slider, to):
         """Drag a slider's handle to a part of its track, in many small moves."""

@@ -8,6 +8,15 @@
     const words = row ? row.querySelector("label, span").textContent : "";
     return element.isContentEditable ? null : words || element.textContent;
   },
+  // A checksum of the pictures' bytes, as soon as the browser has decoded them.
+  async checksum(root) {
+    const images = [...root.querySelectorAll(".widget-image")];
+    await Promise.all(images.map((image) => image.decode()));
+    const files = images.map(async (image) => (await fetch(image.src)).blob());
+    const bytes = await new Blob(await Promise.all(files)).arrayBuffer();
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+    return [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  },
   // Parts that stick out of the explorer, and labels that are cut.
   misfits(root) {
     const right = root.parentElement.getBoundingClientRect().right + 1;

@@ -1,14 +1,15 @@
 """A slow line: relay.py PORT TARGET DELAY RATE, all on this machine.
 
-What arrives at PORT goes on to the port TARGET, later by DELAY seconds, and so do the
-answers. Each direction of a connection carries RATE bits a second.
+What arrives at PORT goes on to the port TARGET, and so do the answers. From the end of
+the standard input on, they arrive later by DELAY seconds, and each direction of a
+connection carries RATE bits a second.
 """
 
 import asyncio
 import sys
 
 
-async def carry(reader, writer, delay, rate):
+async def carry(reader, writer, slow, delay, rate):
     clock, queue = asyncio.get_running_loop().time, asyncio.Queue()
 
     async def deliver():
@@ -21,19 +22,23 @@ async def carry(reader, writer, delay, rate):
 
     delivery, free = asyncio.create_task(deliver()), clock()
     while data := await reader.read(2**14):
-        free = max(free, clock()) + 8 * len(data) / rate
-        queue.put_nowait((free + delay, data))
+        free = max(free, clock()) + slow.is_set() * 8 * len(data) / rate
+        queue.put_nowait((free + slow.is_set() * delay, data))
         await asyncio.sleep(free - clock())  # the line takes no more until then
     queue.put_nowait(None)
     await delivery
 
 
 async def main(port, target, delay, rate):
+    slow = asyncio.Event()
+    at_end = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
+    at_end.add_done_callback(lambda _: slow.set())
+
     async def connect(reader, writer):
         there = await asyncio.open_connection("127.0.0.1", target)
         ways = [(reader, there[1]), (there[0], writer)]
         await asyncio.gather(
-            *(carry(*way, delay, rate) for way in ways), return_exceptions=True
+            *(carry(*way, slow, delay, rate) for way in ways), return_exceptions=True
         )
 
     async with await asyncio.start_server(connect, "127.0.0.1", port) as server:

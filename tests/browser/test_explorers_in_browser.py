@@ -99,11 +99,12 @@ def test_a_blank_frame_would_be_seen(two):
 
 def test_on_a_slow_line_nothing_queues_up(server, open_notebook):
     """Neither by dragging nor by playing; and each ends at its last value."""
-    with slow_line(server.port, **LATE) as url:
+    with slow_line(server.port, **LATE) as (url, slow_down):
         notebook = open_notebook("slow.ipynb", cells=CELLS, url=url)
         notebook.run_all()
         first = notebook.explorer("first")
         expect(first.caption).to_have_text("first: n = 12")
+        slow_down()
         slider = first.control("n (points)", "IntSlider")
         play = first.root.get_by_role("button", name="Play")
 
