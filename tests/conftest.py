@@ -56,6 +56,15 @@ BY_NOTEBOOK = [
 KINDS = ["row", "mutation", "property", "bad_input", "environment"]
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_configure():
+    # The notebooks' own setting, with which these tests take a third less time.
+    # test_scale.py and the benchmarks run programs as XLA makes them by default.
+    from helpers import xla  # not before the checks of its types are in place
+
+    xla.for_small_problems()
+
+
 def pytest_addoption(parser):
     parser.addoption("--browser", action="store_true", help="run tests/browser too")
     parser.addoption(

@@ -3,6 +3,7 @@
 Each run needs its own number of devices, so each has a Python of its own.
 """
 
+import os
 import re
 import socket
 import subprocess
@@ -20,6 +21,8 @@ from helpers import _stream, em, mixture
 pytestmark = pytest.mark.usefixtures("nan_is_meant")
 
 ROOT = Path(__file__).resolve().parents[1]
+# Of these Pythons: without the flags of tests/conftest.py, so as a user runs them.
+AS_USER = {name: words for name, words in os.environ.items() if name != "XLA_FLAGS"}
 
 SETTING = """
 import sys
@@ -96,6 +99,7 @@ def python(code, *arguments):
     run = subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],
         cwd=ROOT,
+        env=AS_USER,
         capture_output=True,
         text=True,
         timeout=300,
@@ -143,6 +147,7 @@ def test_the_readmes_script_gives_the_same_on_one_process_and_on_two():
             subprocess.Popen(
                 [sys.executable, "-c", script, address, str(num_processes), str(i)],
                 cwd=ROOT,
+                env=AS_USER,
                 stdout=subprocess.PIPE,
                 text=True,
             )
