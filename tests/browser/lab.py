@@ -315,7 +315,7 @@ class OnPage:
         y = handle["y"] + handle["height"] / 2
         mouse.move(handle["x"] + handle["width"] / 2, y)
         mouse.down()
-        mouse.move(x + to * width, y, steps=40)
+        mouse.move(x + to * width, y, steps=20)
         mouse.up()
 
     def shot(self):
