@@ -26,10 +26,14 @@ def for_small_problems() -> None:
     the environment's XLA_FLAGS say already stays, and wins. For a version of jaxlib
     whose flags are not known here, nothing changes.
     """
-    version = ".".join(jaxlib.__version__.split(".")[:2])
-    own, given = QUICK.get(version, ""), os.environ.get("XLA_FLAGS", "")
+    own, given = _own_flags(), os.environ.get("XLA_FLAGS", "")
     if not given.startswith(own):
         os.environ["XLA_FLAGS"] = f"{own} {given}".strip()
+
+
+def _own_flags():
+    version = ".".join(jaxlib.__version__.split(".")[:2])
+    return QUICK.get(version, "")
 
 
 def free_memory() -> None:

@@ -116,7 +116,8 @@ class Scheduling(LoadFileScheduling):
 
     def _split_scope(self, nodeid):
         file, notebook = nodeid.split("::")[0], re.search(r"\[.*?(\d\d_\w+)", nodeid)
-        return f"{file} {notebook[1]}" if Path(file).name in BY_NOTEBOOK else file
+        dealt = notebook and Path(file).name in BY_NOTEBOOK
+        return f"{file} {notebook[1]}" if dealt else file
 
 
 def pytest_xdist_make_scheduler(config, log):
