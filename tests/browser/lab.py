@@ -249,6 +249,17 @@ class Notebook:
             self._ends[label] = self.ask("ends", label)
         return self._ends[label]
 
+    def settled(self, label):
+        """Return what `probe.now` answers once it has been the same for a while.
+
+        JupyterLab lets widgets' messages run in a thread of their own, beside `ask`.
+        """
+        before, now = None, self.ask("now", label)
+        while now != before:
+            self.page.wait_for_timeout(300)
+            before, now = now, self.ask("now", label)
+        return now
+
     def explorer(self, label):
         """Return the explorer of a label as it stands on the page."""
         return OnPage(self, label)

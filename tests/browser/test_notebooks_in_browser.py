@@ -107,11 +107,7 @@ def test_a_drag_ends_at_its_last_value(notebook, explorers):
                 explorer.drag(control, to=0.8)
                 page = float(control.get_attribute("aria-valuetext"))
                 page = 10**page if kind == "FloatLogSlider" else page
-                for _ in range(50):  # the kernel may be some moves behind
-                    values, caption = notebook.ask("now", explorer.label)
-                    if values[name] == pytest.approx(page):
-                        break
-                    notebook.page.wait_for_timeout(100)
+                values, caption = notebook.settled(explorer.label)
                 assert values[name] == pytest.approx(page)
                 assert values[name] != before
                 expect(explorer.caption).to_have_text(caption)
@@ -125,8 +121,7 @@ def test_play_plays_until_it_is_stopped(notebook, explorers):
             play.press("Enter")
             notebook.page.wait_for_timeout(1500)
             play.press("Enter")
-            notebook.page.wait_for_timeout(500)
-            values, caption = notebook.ask("now", explorer.label)
+            values, caption = notebook.settled(explorer.label)
             assert values != before
             expect(explorer.caption).to_have_text(caption)
             notebook.page.wait_for_timeout(500)
