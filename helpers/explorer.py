@@ -295,9 +295,11 @@ def _png(layer):
     """
     left, top, right, bottom = layer.getbbox() or (0, 0, 1, 1)
     drawn = layer.crop((left, top, right, bottom))
-    if drawn.getcolors(255) is None:
+    counted = drawn.getcolors(255)
+    if counted is None:
         drawn = drawn.quantize(255, method=Image.Quantize.FASTOCTREE).convert("RGBA")
-    colours = np.array([colour for _, colour in drawn.getcolors(255)], np.uint8)
+        counted = drawn.getcolors(255)
+    colours = np.array([colour for _, colour in counted], np.uint8)
     palette = np.union1d(np.uint32(0), colours.view(np.uint32))  # 0: nothing drawn
     places = np.zeros((layer.height, layer.width), np.uint8)
     pixels = np.asarray(drawn).view(np.uint32)[..., 0]

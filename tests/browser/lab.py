@@ -326,7 +326,7 @@ class OnPage:
         y = handle["y"] + handle["height"] / 2
         mouse.move(handle["x"] + handle["width"] / 2, y)
         mouse.down()
-        mouse.move(x + to * width, y, steps=20)
+        mouse.move(x + to * width, y, steps=40)
         mouse.up()
 
     def shot(self):

@@ -110,7 +110,7 @@ def test_on_a_slow_line_nothing_queues_up(server, open_notebook):
 
         first.drag(slider, to=0.8)
         check_end(notebook, first, slider)
-        assert num_calls(notebook, "first") < 10  # for 20 moves of the mouse
+        assert num_calls(notebook, "first") < 10  # for 40 moves of the mouse
 
         first.press(slider, "Home")
         expect(first.caption).to_have_text("first: n = 0")
@@ -137,7 +137,7 @@ def test_explorers_work_in_notebook_7(tmp_path, browser, screenshot):
         notebook = Notebook(server, browser.new_page(), NOTEBOOKS[0].name)
         notebook.run_all()
         for label, controls in notebook.ask("explorers").items():
-            explorer, expected = notebook.explorer(label), notebook.ask("ends", label)
+            explorer, expected = notebook.explorer(label), notebook.ends(label)
             for name, description, kind in controls:
                 explorer.press(explorer.control(description, kind), "End", kind)
                 expect(explorer.caption).to_have_text(expected[f"{name} End"][0])
