@@ -45,5 +45,9 @@ def free_memory() -> None:
     """
     jax.clear_caches()
     gc.collect()
+    _trim_heap()
+
+
+def _trim_heap():
     with contextlib.suppress(OSError, AttributeError):  # glibc alone has it
         ctypes.CDLL("libc.so.6").malloc_trim(0)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from jupyter_client import BlockingKernelClient
 from PIL import Image
-from playwright.sync_api import expect
+from playwright.sync_api import Error, expect
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 PAGE = Path(__file__).with_name("page.js").read_text("utf-8").rstrip("\n;")
@@ -53,17 +53,24 @@ def exactly(words):
 
 @contextlib.contextmanager
 def frames_shown(page):
-    """Collect what the browser presents while this is open: at its end, PNGs."""
+    """Collect what the browser presents while this is open: at its end, PNGs.
+
+    The first is of the page at rest: a frame from before it had scrolled may come late.
+    """
     frames, session = [], page.context.new_cdp_session(page)
 
     def keep(event):
         frames.append((event["metadata"]["timestamp"], b64decode(event["data"])))
-        session.send("Page.screencastFrameAck", {"sessionId": event["sessionId"]})
+        with contextlib.suppress(Error):  # it may be the last one, which nobody awaits
+            session.send("Page.screencastFrameAck", {"sessionId": event["sessionId"]})
 
     session.on("Page.screencastFrame", keep)
     session.send("Page.startScreencast", {"format": "png"})
-    while not frames:  # the page as it is
-        page.wait_for_timeout(20)
+    before = None
+    while not frames or len(frames) != before:
+        before = len(frames)
+        page.wait_for_timeout(300)
+    frames[:] = sorted(frames)[-1:]
     yield frames
     session.send("Page.stopScreencast")
     session.detach()
