@@ -17,8 +17,8 @@ NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 # In the kernel, where the explorers are: each control over its range, then random
 # settings of all, in four rounds of some 250 updates. A number that is not finite would
 # show in a caption; a warning in the middle of a move is an error here. The first line
-# tells by how much the memory in use grew in the best of the rounds: what is free in the
-# heap goes back to the system before it is read.
+# tells by how much the memory in use grew in the best of the rounds: what is free in
+# the heap goes back to the system before it is read.
 SWEEP = """
 import gc
 import warnings
@@ -60,9 +60,9 @@ def explorers_are_as_when_new(new={}):
         explorer.reset()
         assert new.setdefault(label, now) == now, label
 """
-# Of a round, in bytes. The first rounds take some MB once; what each update leaves behind
-# comes in every round. Measured: under 50 kB in the third and after. One moving layer
-# kept from each update would be 600 MB.
+# Of a round, in bytes. The first rounds take some MB once; what each update leaves
+# behind comes in every round. Measured: under 50 kB in the third and after. One moving
+# layer kept from each update would be 600 MB.
 GROWTH = 2e5
 
 
