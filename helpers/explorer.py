@@ -306,7 +306,7 @@ def _png(layer):
     places[top:bottom, left:right] = np.searchsorted(palette, pixels)
     picture = Image.fromarray(places)
     picture.putpalette(palette.tobytes(), "RGBA")
-    return _packed(picture, "PNG")
+    return _packed(picture, "PNG", compress_level=5)  # a quarter less time than 6
 
 
 def _webp(background):

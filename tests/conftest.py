@@ -62,6 +62,9 @@ def pytest_configure():
     # test_scale.py and the benchmarks run programs as XLA makes them by default.
     from helpers import xla  # not before the checks of its types are in place
 
+    if xla._own_flags():  # a version of jaxlib whose flags are known
+        # The other tests have the other processor: more threads would take longer.
+        os.environ["XLA_FLAGS"] = "--xla_cpu_parallel_codegen_split_count=1"
     xla.for_small_problems()
 
 
