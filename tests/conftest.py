@@ -64,7 +64,7 @@ def pytest_configure():
 
     if xla._own_flags():  # a version of jaxlib whose flags are known
         # The other tests have the other processor: more threads would take longer.
-        os.environ["XLA_FLAGS"] = "--xla_cpu_parallel_codegen_split_count=1"
+        os.environ.setdefault("XLA_FLAGS", "--xla_cpu_parallel_codegen_split_count=1")
     xla.for_small_problems()
 
 

@@ -1,7 +1,8 @@
 """How fast explorers follow a key, beside `interact` on the same plot.
 
 `python tests/benchmarks/explorer.py` prints a table and fails where a floor is missed.
-It takes about five minutes. Do nothing else on the machine meanwhile.
+It takes a quarter of an hour, with `--no-flicker` two minutes. Do nothing else on the
+machine meanwhile.
 """
 
 import argparse
