@@ -39,7 +39,7 @@ def _own_flags():
 def free_memory() -> None:
     """Forget all programs that JAX has compiled, and return their memory to the system.
 
-    Each program of XLA's on the CPU keeps 1 to 10 MB for as long as JAX remembers it.
+    Each program of XLA's on the CPU keeps 0.5 to 10 MB while JAX remembers it.
     One that is needed again is compiled again, which takes tens of milliseconds, and
     for a training loop seconds. Arrays stay.
     """

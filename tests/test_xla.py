@@ -40,7 +40,8 @@ def test_memory_of_programs_is_given_back():
     python = [sys.executable, "-c", PROGRAMS]
     run = subprocess.run(python, capture_output=True, text=True, check=True)
     grown, left = map(float, run.stdout.split())
-    assert grown > 60  # more than a MB for each of 60 programs
+    # for 60 programs: a MB each and more, or with jaxlib 0.12 somewhat above half a MB
+    assert grown > 20
     assert left < grown / 3
 
 
