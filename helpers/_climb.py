@@ -48,7 +48,7 @@ def _climb(params, x, tol, floor, *options):
 def _climb_here(params, x, tol, floor, options, n, axis):
     optimizer, floored, num_steps, chunk_size = options
     chunk_size = chunk_size or _sufficient.chunk_size_for(params)
-    chunks, columns_of, centre = _sufficient.in_chunks(x, chunk_size, axis)
+    chunks, features_of, centre = _sufficient.in_chunks(params, x, chunk_size, axis)
     params = params._replace(means=params.means - centre[None, :])
     # EM and an optimiser differ only in what they climb with, and in how the expected
     # statistics become its next value
@@ -79,7 +79,7 @@ def _climb_here(params, x, tol, floor, options, n, axis):
 
     def step(carry):
         theta = _sufficient.natural(params_of(carry[1]))
-        seen = _sufficient.expected_statistics(theta, chunks, axis, columns_of)
+        seen = _sufficient.expected_statistics(theta, chunks, axis, features_of)
         proposed = update(carry[1], seen[1])
         collapsed = _sufficient.collapsed(params_of(proposed), floor, floored)
         return advanced(carry, seen, proposed, collapsed, tol * n, floored)

@@ -16,7 +16,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jax.scipy.special import logsumexp
 
 from helpers.mixture import Mixture
 
@@ -25,7 +24,7 @@ def in_columns(x, chunk_size, axis=()):
     """Centred points as `chunks (1 + d) size`: row 0 is 1 for a point, 0 for padding.
 
     Columns make each operation run along memory, and a chunk stays in cache. Squares
-    are expanded later, so the mean must go first, or it would take all the digits.
+    are expanded, so the mean must go first, or it would take all the digits.
     Within `shard_map` the mean is over all the devices along `axis`, as many points
     on each.
     """
@@ -35,20 +34,22 @@ def in_columns(x, chunk_size, axis=()):
     return columns_around(centre, x, len(x), chunk_size), centre
 
 
-# Beyond so many numbers, 64 MB in single precision, a copy of the points is too much.
+# Beyond so many numbers, 64 MB in single precision, all the features are too many.
 AT_ONCE = 2**24
 
 
-def in_chunks(x, chunk_size, axis=()):
-    """Chunks to scan over, what makes columns of one, and the points' centre.
+def in_chunks(params, x, chunk_size, axis=()):
+    """Chunks to scan over, what makes features of one, and the points' centre.
 
-    The columns are made once, or else in each pass from slices of x: that is slower by
-    up to a half, but then memory beyond x does not grow with n.
+    The features are made once, or else in each pass from slices of x: that is slower
+    by up to a half, but then memory beyond x does not grow with n.
     """
-    if x.size <= AT_ONCE:
-        columns, centre = in_columns(x, chunk_size, axis)
-        return columns, lambda chunk: chunk, centre
     n, d = x.shape
+    features_of = partial(features, _shape_of_natural(params))
+    one = jax.ShapeDtypeStruct((1 + d, 1), x.dtype)
+    if n * len(jax.eval_shape(features_of, one)) <= AT_ONCE:
+        columns, centre = in_columns(x, chunk_size, axis)
+        return jax.vmap(features_of)(columns), lambda chunk: chunk, centre
     size = _even(n, chunk_size)
     chunks = jnp.arange(math.ceil(n / size))
 
@@ -69,11 +70,18 @@ def in_chunks(x, chunk_size, axis=()):
     centre = mean_less(jnp.zeros(d, x.dtype))
     centre = centre + mean_less(centre)
 
-    def columns_of(i):
+    def cut_features(i):
         part, new = cut(i)
-        return jnp.concatenate([new[None], (part.T - centre[:, None]) * new[None]])
+        part = (part.T - centre[:, None]) * new[None]
+        return features_of(jnp.concatenate([new[None], part]))
 
-    return chunks, columns_of, centre
+    return chunks, cut_features, centre
+
+
+def _shape_of_natural(params):
+    """The shape of theta: `k features`."""
+    k, d = params.means.shape
+    return k, d + 2 if params.covariances.ndim == 1 else (d + 1) * (d + 2) // 2
 
 
 def chunk_size_for(params):
@@ -111,26 +119,34 @@ def columns_around(centre, x, num_points, chunk_size):
     return jnp.concatenate([point, x], axis=1)
 
 
-def _log_joint(theta, columns):
-    """Theta . phi(x), `k size`, where phi is 1, x, and |x|^2 or the products i <= j."""
-    d = len(columns) - 1
-    if theta.shape[1] > d + 2:
-        # laid out first, or cutting them out is done again for each of the products
-        columns = jax.lax.optimization_barrier(columns)
-    x = columns[1:]
-    if theta.shape[1] == d + 2:
-        phi = jnp.concatenate([columns, (x**2).sum(axis=0, keepdims=True)])
-    elif not _by_slopes(len(theta), d):
-        phi = jnp.concatenate([columns, *(x[i : i + 1] * x[i:] for i in range(d))])
-    else:
-        # the same sum as constant + x . (linear + square x): one multiplication of
-        # matrices, and no products, takes half the time where few components need them
-        square = jnp.zeros((len(theta), d, d), theta.dtype)
-        square = square.at[:, *np.triu_indices(d)].set(theta[:, d + 1 :])
-        affine = jnp.concatenate([theta[:, 1 : d + 1, None], square], axis=2)
-        slopes = _product(affine.reshape(-1, d + 1), columns).reshape(-1, *x.shape)
-        return theta[:, :1] + (slopes * x[None, :, :]).sum(axis=1)
-    return _product(theta, phi)
+def features(shape, columns):
+    """Phi of a chunk for a theta of this shape: 1, x, and |x|^2 or products i <= j.
+
+    Full covariances of few components leave the products to `_log_joint`.
+    """
+    k, num_features = shape
+    x, d = columns[1:], len(columns) - 1
+    if num_features == d + 2:
+        return jnp.concatenate([columns, (x**2).sum(axis=0, keepdims=True)])
+    if _by_slopes(k, d):
+        return columns
+    # laid out first, or cutting them out is done again for each of the products
+    x = jax.lax.optimization_barrier(x)
+    return jnp.concatenate([columns, *(x[i : i + 1] * x[i:] for i in range(d))])
+
+
+def _log_joint(theta, phi):
+    """Theta . phi(x), `k size`."""
+    if theta.shape[1] == len(phi):
+        return _product(theta, phi)
+    # the same sum as constant + x . (linear + square x): one multiplication of
+    # matrices, and no products, takes half the time where few components need them
+    d = len(phi) - 1
+    square = jnp.zeros((len(theta), d, d), theta.dtype)
+    square = square.at[:, *np.triu_indices(d)].set(theta[:, d + 1 :])
+    affine = jnp.concatenate([theta[:, 1 : d + 1, None], square], axis=2)
+    slopes = _product(affine.reshape(-1, d + 1), phi).reshape(-1, d, phi.shape[1])
+    return theta[:, :1] + (slopes * phi[None, 1:, :]).sum(axis=1)
 
 
 # highest: accelerators otherwise round the factors
@@ -165,19 +181,27 @@ def natural(params):
     return jnp.concatenate([(log_weights + constant)[:, None], linear, square], axis=1)
 
 
-def expected_statistics(theta, chunks, axis=(), columns_of=lambda chunk: chunk):
+def expected_statistics(theta, chunks, axis=(), features_of=None):
     """l(theta) and its gradient sum_i r_ik phi(x_i), chunk by chunk.
 
-    Each device along `axis` sums over its own points; one sum over devices ends it.
+    Chunks are columns, unless `features_of` says what makes features of one. Each
+    device along `axis` sums over its own points; one sum over devices ends it.
     """
+    features_of = features_of or partial(features, theta.shape)
 
-    @jax.value_and_grad
-    def log_likelihood(theta, columns):
-        # padding has a 0 in row 0 of its columns, and so no part in either sum
-        return _product(columns[0], logsumexp(_log_joint(theta, columns), axis=0))
+    def log_likelihood_and_gradient(chunk):
+        phi = features_of(chunk)
+        log_joint, pull_back = jax.vjp(lambda theta: _log_joint(theta, phi), theta)
+        # padding has a 0 in row 0, and so no part in either sum
+        point, greatest = phi[0], log_joint.max(axis=0)
+        ratios = jnp.exp(log_joint - greatest[None, :])
+        total = ratios.sum(axis=0)
+        responsibilities = ratios * (point / total)[None, :]
+        log_likelihood = _product(point, greatest + jnp.log(total))
+        return log_likelihood, *pull_back(responsibilities)
 
     def add(total, chunk):
-        seen = log_likelihood(theta, columns_of(chunk))
+        seen = log_likelihood_and_gradient(chunk)
         return jax.tree.map(jnp.add, total, seen), None
 
     zero = jnp.zeros((), theta.dtype), jnp.zeros_like(theta)

@@ -136,8 +136,9 @@ def fit(
         tol: nats a point; 0 runs all the steps.
         variance_floor: least variance in any direction. Above 0 the M-step maximises
             the bound under this constraint, so the climb is as monotone as without.
-        chunk_size: points handled at a time, chosen if None. Beyond x, memory holds one
-            copy of it, and not even that where x has more than 2^24 numbers.
+        chunk_size: points handled at a time, chosen if None. Beyond x, memory holds
+            what a step needs of each point, its squares and products too, if that is
+            at most 2^24 numbers in all; more are made anew in each step.
 
     Returns:
         EMResult.
