@@ -210,6 +210,24 @@ def test_fit_is_the_loop_written_out():
     assert_same(result.history, list(np.transpose(history)), rtol=1e-9)
 
 
+@pytest.mark.parametrize("n", [1, 2, 20, 1197, 2**16, 2**16 + 1])
+def test_an_epoch_takes_each_point_once_in_a_random_order(n):
+    order = np.asarray(jax.jit(_train._shuffled, static_argnums=1)(KEY, n))
+    np.testing.assert_array_equal(np.sort(order), np.arange(n))
+    if n >= 20:
+        # correlations of a random order with the first one, and of neighbours
+        for first, second in ((order, np.arange(n)), (order[1:], order[:-1])):
+            assert abs(np.corrcoef(first, second)[0, 1]) < 4 / np.sqrt(n)
+
+
+def test_every_order_is_as_likely():
+    keys = jax.random.split(KEY, 24_000)
+    orders = jax.vmap(lambda key: _train._shuffled(key, 4))(keys)
+    _, counts = np.unique(np.asarray(orders), axis=0, return_counts=True)
+    assert len(counts) == 24
+    assert stats.chisquare(counts).pvalue > 1e-3
+
+
 @pytest.fixture(scope="module")
 def trained_on_digits():
     x = jnp.asarray(data.digits()[0], jnp.float32)
