@@ -58,13 +58,18 @@ def main():
         parts.remove("redraw")
     setting, begin = tables.setting(), time.perf_counter()
     setting["left out"] = [part for part in PARTS if part not in parts]
-    rows, failures = [], {}
+    rows, failures, minutes = [], {}, {}
     for part in parts:
+        start = time.perf_counter()
         seen, failure = in_own_process(part, options.quick)
+        minutes[part] = round((time.perf_counter() - start) / 60, 1)
         rows += seen
         if failure:
             failures[part] = failure
-    setting["minutes"] = round((time.perf_counter() - begin) / 60, 1)
+    setting["minutes"] = {
+        "all": round((time.perf_counter() - begin) / 60, 1),
+        **minutes,
+    }
     markdown = tables.as_markdown(setting, rows, failures)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "table.md").write_text(markdown)
