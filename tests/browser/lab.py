@@ -55,7 +55,8 @@ def exactly(words):
 def frames_shown(page):
     """Collect what the browser presents while this is open: at its end, PNGs.
 
-    The first is of the page at rest: a frame from before it had scrolled may come late.
+    The first and the last are of the page at rest: a frame may come late, from before
+    the page had scrolled or from its last change.
     """
     frames, session = [], page.context.new_cdp_session(page)
 
@@ -66,15 +67,21 @@ def frames_shown(page):
 
     session.on("Page.screencastFrame", keep)
     session.send("Page.startScreencast", {"format": "png"})
+    _await_rest(page, frames)
+    frames[:] = sorted(frames)[-1:]
+    yield frames
+    _await_rest(page, frames)
+    session.send("Page.stopScreencast")
+    session.detach()
+    frames[:] = [frame for _, frame in sorted(frames)]  # they overtake one another
+
+
+def _await_rest(page, frames):
+    """Wait until there is a frame and no other has come for 300 ms."""
     before = None
     while not frames or len(frames) != before:
         before = len(frames)
         page.wait_for_timeout(300)
-    frames[:] = sorted(frames)[-1:]
-    yield frames
-    session.send("Page.stopScreencast")
-    session.detach()
-    frames[:] = [frame for _, frame in sorted(frames)]  # they overtake one another
 
 
 def num_changes(frames, box):

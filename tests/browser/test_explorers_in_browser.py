@@ -75,26 +75,33 @@ def test_a_move_leaves_the_other_explorer_alone(two):
 
 
 def test_a_blank_frame_would_be_seen(two):
-    """The test of all notebooks for flicker is not blind."""
+    """The test of all notebooks for flicker is not blind.
+
+    Not each of the blank frames need be kept: a busy browser leaves some out.
+    """
     notebook, first, _ = two
     box, counts = first.pictures.bounding_box(), []
-    for blink in ("", "img.style.opacity = 0; await sleep(40); img.style.opacity = 1"):
+    for blinks in 0, 5:
         with frames_shown(notebook.page) as frames:
             first.press(first.control("n (points)", "IntSlider"), "End")
             expect(first.caption).to_have_text("first: n = 100")
             notebook.page.wait_for_timeout(200)
             first.pictures.locator("img").last.evaluate(
-                f"""async (img) => {{
+                """async (img, blinks) => {
                   const sleep = (time) => new Promise((then) => setTimeout(then, time));
-                  {blink}
-                }}"""
+                  for (let i = 0; i < blinks; i++) {
+                    img.style.opacity = 0; await sleep(40);
+                    img.style.opacity = 1; await sleep(100);
+                  }
+                }""",
+                blinks,
             )
             notebook.page.wait_for_timeout(200)
         counts.append(num_changes(frames, box))
         first.press(first.reset, "Enter")
         expect(first.caption).to_have_text("first: n = 12")
         notebook.page.wait_for_timeout(200)
-    assert counts == [1, 3]
+    assert counts[0] == 1 < counts[1]
 
 
 def test_on_a_slow_line_nothing_queues_up(server, open_notebook):
