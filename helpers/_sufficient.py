@@ -125,13 +125,14 @@ def features(shape, columns):
     Full covariances of few components leave the products to `_log_joint`.
     """
     k, num_features = shape
-    x, d = columns[1:], len(columns) - 1
+    d = len(columns) - 1
     if num_features == d + 2:
-        return jnp.concatenate([columns, (x**2).sum(axis=0, keepdims=True)])
+        return jnp.concatenate([columns, (columns[1:] ** 2).sum(axis=0, keepdims=True)])
     if _by_slopes(k, d):
         return columns
     # laid out first, or cutting them out is done again for each of the products
-    x = jax.lax.optimization_barrier(x)
+    columns = jax.lax.optimization_barrier(columns)
+    x = columns[1:]
     return jnp.concatenate([columns, *(x[i : i + 1] * x[i:] for i in range(d))])
 
 
