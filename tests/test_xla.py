@@ -40,8 +40,8 @@ def test_memory_of_programs_is_given_back():
     python = [sys.executable, "-c", PROGRAMS]
     run = subprocess.run(python, capture_output=True, text=True, check=True)
     grown, left = map(float, run.stdout.split())
-    # for 60 programs: a MB each and more, or with jaxlib 0.12 somewhat above half a MB
-    assert grown > 20
+    # a MB and more for each of 60 programs, or in later versions above half a MB
+    assert grown > (60 if jaxlib.__version__.startswith("0.10.") else 20)
     assert left < grown / 3
 
 

@@ -101,7 +101,8 @@ def test_a_blank_frame_would_be_seen(two):
         first.press(first.reset, "Enter")
         expect(first.caption).to_have_text("first: n = 12")
         notebook.page.wait_for_timeout(200)
-    assert counts[0] == 1 < counts[1]
+    assert counts[0] == 1
+    assert counts[1] >= 3
 
 
 def test_on_a_slow_line_nothing_queues_up(server, open_notebook):
