@@ -72,11 +72,10 @@ def run(key, params, x, held_out, numbers, options):
     terms, optimizer, num_epochs, num_samples, batch_size, latents, progress = options
     x = _automatic(x)
     probe = x[:batch_size] if held_out is None else _automatic(held_out)
-    probe_key, key = jax.random.split(key)
-    # the same noise each time: the curve moves because the parameters do
-    eps = jax.random.normal(probe_key, (num_samples, len(probe), latents), x.dtype)
+    shape = num_samples, len(probe), latents
+    key, eps, memory = _beginning(optimizer, shape, key, params)
     sizes = len(x) // batch_size, num_samples, batch_size
-    memory, history, finite = optimizer.init(params), [], True
+    history, finite = [], True
     # a bar that is not told off is off where it would fill a log file with lines
     hidden = None if progress is None else not progress
     try:
@@ -99,4 +98,13 @@ def run(key, params, x, held_out, numbers, options):
                 bar.update()
     except KeyboardInterrupt:
         pass  # what was learnt so far is the answer
-    return params, jnp.asarray(np.reshape(history, (-1, 4)), x.dtype), finite
+    return params, np.reshape(history, (-1, 4)).astype(x.dtype), finite
+
+
+@partial(jax.jit, static_argnums=(0, 1))  # one program for what would be twenty
+def _beginning(optimizer, shape, key, params):
+    """The epochs' key, the probe's noise, and the optimiser's memory."""
+    probe_key, key = jax.random.split(key)
+    # the same noise each time: the curve moves because the parameters do
+    eps = jax.random.normal(probe_key, shape, params.decoder.biases[-1].dtype)
+    return key, eps, optimizer.init(params)

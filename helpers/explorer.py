@@ -253,8 +253,9 @@ class Explorer(widgets.VBox):
             if any(isinstance(part, AxesImage) for part in moving):
                 for spine in owner.spines.values():  # the image covers their inside
                     figure.draw_artist(spine)
-        self._layer = Image.fromarray(np.array(canvas.buffer_rgba()))
-        self._moving.value = _png(self._layer)
+        layer = np.array(canvas.buffer_rgba())
+        self._layer = Image.fromarray(layer)
+        self._moving.value = _png(layer)
 
     def _ipython_display_(self):
         data, metadata = self._repr_mimebundle_()
@@ -292,18 +293,19 @@ def _png(layer):
     """The layer with a palette, which packs in a tenth of the time and is smaller.
 
     It has room for 255 colours beside none at all; where a layer has more, the nearest.
+    Only what is drawn is looked at, mostly a small part of it.
     """
-    left, top, right, bottom = layer.getbbox() or (0, 0, 1, 1)
-    drawn = layer.crop((left, top, right, bottom))
-    counted = drawn.getcolors(255)
+    drawn = np.flatnonzero(layer[..., 3])
+    colours = layer.reshape(-1, 4)[drawn]
+    row = Image.fromarray(colours[None])
+    counted = row.getcolors(255)
     if counted is None:
-        drawn = drawn.quantize(255, method=Image.Quantize.FASTOCTREE).convert("RGBA")
-        counted = drawn.getcolors(255)
-    colours = np.array([colour for _, colour in counted], np.uint8)
-    palette = np.union1d(np.uint32(0), colours.view(np.uint32))  # 0: nothing drawn
-    places = np.zeros((layer.height, layer.width), np.uint8)
-    pixels = np.asarray(drawn).view(np.uint32)[..., 0]
-    places[top:bottom, left:right] = np.searchsorted(palette, pixels)
+        row = row.quantize(255, method=Image.Quantize.FASTOCTREE).convert("RGBA")
+        counted, colours = row.getcolors(255), np.asarray(row)
+    palette = np.array([(0, 0, 0, 0), *(colour for _, colour in counted)], np.uint8)
+    palette = np.unique(palette.view(np.uint32))  # 0: nothing drawn
+    places = np.zeros(layer.shape[:2], np.uint8)
+    places.flat[drawn] = np.searchsorted(palette, colours.view(np.uint32).ravel())
     picture = Image.fromarray(places)
     picture.putpalette(palette.tobytes(), "RGBA")
     return _packed(picture, "PNG", compress_level=5)  # a quarter less time than 6

@@ -148,7 +148,8 @@ def fit(
         *(params.decoder.weights[0].shape[0], progress),
     )
     params, values, finite = _train.run(key, params, x, held_out, numbers, options)
-    training, seen = ElboTerms(*values.T[:2]), ElboTerms(*values.T[2:])
+    columns = [jnp.asarray(column) for column in values.T]
+    training, seen = ElboTerms(*columns[:2]), ElboTerms(*columns[2:])
     history = History(training, None if held_out is None else seen)
     result = FitResult(params, history)
     if not finite:
