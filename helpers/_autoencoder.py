@@ -82,8 +82,9 @@ def encode(params: VAE, x: Float[Array, "n d"]) -> Gaussian:
 
     Source: deck, "Variational Auto-Encoder"; Kingma and Welling 2014, appendix C.
     """
-    mean, log_sigma = _encode(checked(params), x)
-    return Gaussian(mean, jnp.exp(2 * log_sigma))
+    params = checked(params)
+    x = _checks.as_array("x", x, "n d", d=params.encoder.weights[0].shape[0])
+    return _posterior(params, x)
 
 
 def decode(
@@ -193,9 +194,13 @@ def elbo_terms(
 
 
 def _encode(params, x):
-    x = _checks.as_array("x", x, "n d", d=params.encoder.weights[0].shape[0])
-    output = decoder.decode(params.encoder, x)
-    return jnp.split(output, 2, axis=1)
+    return jnp.split(decoder.decode(params.encoder, x), 2, axis=1)
+
+
+@jax.jit  # one small program, where each operation alone would be compiled and kept
+def _posterior(params, x):
+    mean, log_sigma = _encode(params, x)
+    return Gaussian(mean, jnp.exp(2 * log_sigma))
 
 
 def _terms(likelihood, params, x, eps, sigma_x):

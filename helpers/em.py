@@ -5,6 +5,7 @@ loop, several times faster: the gradient of the log-likelihood in natural parame
 what the M-step needs of the data (`helpers/_sufficient.py` says how).
 """
 
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -93,8 +94,15 @@ def m_step(
     x = _checks.as_array("x", x, "n d")
     q = _checks.simplex("responsibilities", responsibilities, "n k", n=len(x))
     _checks.one_of("covariance_type", covariance_type, "spherical", "full")
+    best = _maximum(q, x, covariance_type)
+    _checks.positive("responsibilities of a component", best.weights, "k")
+    return best
+
+
+# one small program, where each operation alone would be compiled and kept
+@partial(jax.jit, static_argnums=2)
+def _maximum(q, x, covariance_type):
     counts = q.sum(axis=0)
-    _checks.positive("responsibilities of a component", counts, "k")
     means = q.T @ x / counts[:, None]
     differences = x[:, None, :] - means[None, :, :]
     if covariance_type == "spherical":

@@ -11,6 +11,7 @@ not a density, and so not to be compared with one.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -255,11 +256,15 @@ def latent_grid(
     mass = _checks.positive("mass", mass, "")
     if not isinstance(mass, jax.core.Tracer) and not mass < 1:
         raise ValueError(f"mass: got {mass}, wanted a number below 1")
-    dtype = params.decoder.weights[0].dtype
-    line = ndtri(0.5 + mass * jnp.linspace(-0.5, 0.5, num_per_axis)).astype(dtype)
-    z = jnp.stack(jnp.meshgrid(line, line[::-1]), axis=-1)
+    z = _quantiles(mass, num_per_axis, params.decoder.weights[0].dtype)
     x = decode(params, z.reshape(-1, 2), likelihood=likelihood)
     return x.reshape(num_per_axis, num_per_axis, -1), z
+
+
+@partial(jax.jit, static_argnums=(1, 2))  # one program for what would be thirty
+def _quantiles(mass, num_per_axis, dtype):
+    line = ndtri(0.5 + mass * jnp.linspace(-0.5, 0.5, num_per_axis)).astype(dtype)
+    return jnp.stack(jnp.meshgrid(line, line[::-1]), axis=-1)
 
 
 def _likely_cause(x, sigma_x, likelihood):

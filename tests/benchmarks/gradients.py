@@ -4,12 +4,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
-from measure import by_turns, rows_of
+from jax.sharding import NamedSharding, PartitionSpec
+from measure import TWO, both_ways, by_turns, rows_of
 
 from helpers import estimators
 from helpers.gaussian import Gaussian
 
 D, HIDDEN = 8, 64
+
+# Before anything is computed; one device is used unless an array is spread over both.
+jax.config.update("jax_num_cpu_devices", 2)
 
 
 def rows(quick):
@@ -31,25 +35,33 @@ def rows(quick):
 
 def _compared(name, f, batched, estimator, mean, sigma, n, quick):
     q = Gaussian(jnp.asarray(mean), jnp.asarray(sigma) ** 2)
-    compiled = jax.jit(
-        lambda key: getattr(estimators, estimator)(key, f, q, num_samples=n)
+    one, two = (
+        jax.jit(
+            lambda key: getattr(estimators, estimator)(key, f, q, num_samples=n),
+            out_shardings=where,
+        )
+        for where in (None, NamedSharding(jax.make_mesh((2,), "s"), PartitionSpec("s")))
     )
     theirs = {"pathwise": pathwise, "score_function": score_function}[estimator]
     seeds = iter(range(10**6))
     runs = {
-        estimator: lambda: jax.block_until_ready(compiled(jax.random.key(next(seeds)))),
+        estimator: lambda: jax.block_until_ready(one(jax.random.key(next(seeds)))),
+        estimator + TWO: lambda: jax.block_until_ready(
+            two(jax.random.key(next(seeds)))
+        ),
         "torch": lambda: theirs(batched, mean, sigma, n),
     }
     times, results = by_turns(runs, 2 if quick else 21)
-    last = [np.hstack([np.asarray(g) for g in results[who][-1]]) for who in runs]
-    yield from rows_of(
-        times,
-        per=n,
-        floors={"torch": (1.0, 1.7)},
-        part="estimators, a sample",
-        case=f"{estimator}, {name}, D={D}, {n} samples, float32",
-        wrong=_apart(*last),
-    )
+    last = {who: [np.asarray(g) for g in found[-1]] for who, found in results.items()}
+    for ours, where, peers in both_ways(times):
+        yield from rows_of(
+            peers,
+            per=n,
+            floors={"torch": (1.0, 1.7)},
+            part="estimators, a sample",
+            case=f"{estimator}, {name}, D={D}, {n} samples, float32{where}",
+            wrong=_apart(np.hstack(last[ours]), np.hstack(last["torch"])),
+        )
 
 
 def pathwise(f, mean, sigma, n):

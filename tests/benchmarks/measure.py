@@ -71,6 +71,23 @@ def by_turns(runs, repeats, seconds=4.0):
     return times, results
 
 
+# What a name of ours ends with where its arrays are spread.
+TWO = ", two devices"
+
+
+def both_ways(times):
+    """The first name in `times` and its peers', then the same on two devices, if there.
+
+    Peers' libraries use all cores. XLA runs much of ours on one, and each of several
+    devices of the processor on a core of its own.
+    """
+    ours = next(iter(times))
+    peers = {who: t for who, t in times.items() if who not in (ours, ours + TWO)}
+    for way, where in (ours, ""), (ours + TWO, TWO):
+        if way in times:
+            yield way, where, {way: times[way], **peers}
+
+
 def rows_of(times, per=1, floors=(), **fields):
     """One row for each peer of the first name in `times`; `floors` by peer's name."""
     (_, ours), *others = times.items()

@@ -1,8 +1,4 @@
-"""EM against scikit-learn and pomegranate: an iteration, a whole climb, 64 restarts.
-
-Their libraries use both cores. XLA's loop uses one, so a row more has the same call on
-arrays spread over two devices of the processor.
-"""
+"""EM against scikit-learn and pomegranate: an iteration, a whole climb, 64 restarts."""
 
 import warnings
 
@@ -11,8 +7,8 @@ import jax.numpy as jnp
 import limits
 import numpy as np
 import torch
-from jax.sharding import NamedSharding, PartitionSpec
-from measure import by_turns, rows_of
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from measure import TWO, both_ways, by_turns, rows_of
 from pomegranate.distributions import Normal
 from pomegranate.gmm import GeneralMixtureModel
 from scipy.special import logsumexp
@@ -26,7 +22,6 @@ from helpers.mixture import Mixture
 jax.config.update("jax_num_cpu_devices", 2)
 
 TYPES = "spherical", "full"
-SPREAD = "em.fit on two devices"
 DTYPES = "float32", "float64"
 # A selection of sizes that has each N, D and K, and N where the floors are.
 SIZES = {
@@ -74,15 +69,15 @@ def _iteration(n, d, k, kind, dtype, rates, quick):
     # pomegranate loops over components in Python, and its weights are float32
     if dtype == "float32" and k == 3 and (d == 2 or n == 10**4):
         runs["pomegranate"] = lambda: pomegranate_fit(start, x, kind, steps)
-    if n * k >= 10**5:  # fewer are not worth it
+    if quick or n * k >= 10**5:  # fewer are not worth it
         halves = spread(points)
-        runs[SPREAD] = lambda: jax.block_until_ready(
+        runs["em.fit" + TWO] = lambda: jax.block_until_ready(
             em.fit(start, halves, num_steps=steps, tol=0.0)
         )
     times, results = by_turns(runs, 2 if quick else 9)
     limit = _limit(n, d, k, kind, dtype, rates)
     truth = _truth(results, start, x, kind, steps)
-    for ours, case, peers in _both_ways(times):
+    for ours, case, peers in both_ways(times):
         share = limit * steps / np.median(peers[ours][1:])
         yield from rows_of(
             peers,
@@ -97,16 +92,8 @@ def _iteration(n, d, k, kind, dtype, rates, quick):
 
 def spread(leaves):
     """The rows of arrays as halves on two devices."""
-    mesh = jax.make_mesh((2,), ("rows",), devices=jax.devices()[:2])
+    mesh = jax.make_mesh((2,), ("rows",), axis_types=(AxisType.Auto,))
     return jax.device_put(leaves, NamedSharding(mesh, PartitionSpec("rows")))
-
-
-def _both_ways(times):
-    """Our two ways if there are two, what to call them, and the times beside each."""
-    others = {who: t for who, t in times.items() if who not in ("em.fit", SPREAD)}
-    for ours, case in ("em.fit", ""), (SPREAD, ", two devices"):
-        if ours in times:
-            yield ours, case, {ours: times[ours], **others}
 
 
 def _climb(n, d, k, kind, dtype, quick):
@@ -151,14 +138,14 @@ def _restarts(n, kind, dtype, quick):
 
     runs = {
         "em.fit": lambda: together(stacked, points),
-        SPREAD: lambda: together(halves, copies),
+        "em.fit" + TWO: lambda: together(halves, copies),
         "scikit-learn": lambda: [
             sklearn_fit(start, x, kind, steps) for start in starts
         ],
     }
     times, results = by_turns(runs, 2 if quick else 5, seconds=20)
     theirs = [log_likelihood(*params_of(m), x) for m in results["scikit-learn"][-1]]
-    for way, case, peers in _both_ways(times):
+    for way, case, peers in both_ways(times):
         every = jax.tree.map(np.asarray, results[way][-1].params)
         ours = [log_likelihood(*each, x) for each in zip(*every, strict=True)]
         yield from rows_of(
