@@ -45,13 +45,15 @@ LEFT_OUT = {
     "environments": (["--environments", "--trust"], "take minutes"),
 }
 # Each minutes long, and a notebook's tests in them need none of another's: so they are
-# dealt to the workers by the notebook, and those that take longest come first.
+# dealt to the workers by the notebook.
 BY_NOTEBOOK = [
     "test_run_again.py",
     "test_locked_down.py",
     "test_restarted.py",
     "test_notebooks_in_browser.py",
 ]
+# What takes longest comes first, or at the end one worker would wait for the other.
+FIRST = [*BY_NOTEBOOK, "test_scale.py", "test_claims.py"]
 # The kinds of tests that `--trust` selects and counts, each a marker.
 KINDS = ["row", "mutation", "property", "bad_input", "environment"]
 
@@ -111,7 +113,14 @@ def pytest_collection_modifyitems(config, items):
         others = [i for i, kept in zip(items, counted, strict=True) if not kept]
         items[:] = [i for i, kept in zip(items, counted, strict=True) if kept]
         config.hook.pytest_deselected(items=others)
-    items.sort(key=lambda item: item.path.name not in BY_NOTEBOOK)
+    items.sort(key=place)
+
+
+def place(item):
+    """Return where a test comes in the order: those of FIRST, notebooks, all others."""
+    if item.path.name in FIRST:
+        return FIRST.index(item.path.name)
+    return len(FIRST) + (item.path.suffix != ".ipynb")
 
 
 class Scheduling(LoadFileScheduling):

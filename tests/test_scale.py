@@ -15,14 +15,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from helpers import _stream, em, mixture
+from helpers import _stream, em, mixture, xla
 
 # what a climb did not reach is NaN
 pytestmark = pytest.mark.usefixtures("nan_is_meant")
 
 ROOT = Path(__file__).resolve().parents[1]
-# Of these Pythons: without the flags of tests/conftest.py, so as a user runs them.
-AS_USER = {name: words for name, words in os.environ.items() if name != "XLA_FLAGS"}
+# Of these Pythons: without the flags of `for_small_problems`, so as a user runs them.
+FLAGS = os.environ.get("XLA_FLAGS", "").removeprefix(xla._own_flags())
+AS_USER = os.environ | {"XLA_FLAGS": FLAGS}
 
 SETTING = """
 import jax, jax.numpy as jnp, numpy as np, optax

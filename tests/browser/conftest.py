@@ -29,7 +29,7 @@ def browser():
         browser.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def open_notebook(server, browser):
     """A function that opens a notebook in a page of its own."""
     opened = []

@@ -31,12 +31,21 @@ CELLS = [EXPLORER, "explore('first')", "explore('second')"]
 LATE = {"delay": 0.5, "rate": 20e6}
 
 
-@pytest.fixture
-def two(open_notebook):
-    """A page with two explorers, and both of them."""
+@pytest.fixture(scope="module")
+def page_of_two(open_notebook):
     notebook = open_notebook("two.ipynb", cells=CELLS)
     notebook.run_all()
-    return notebook, notebook.explorer("first"), notebook.explorer("second")
+    return notebook
+
+
+@pytest.fixture
+def two(page_of_two):
+    """A page with two explorers, and both of them, at their start."""
+    explorers = [page_of_two.explorer(label) for label in ("first", "second")]
+    for explorer in explorers:
+        explorer.press(explorer.reset, "Enter")
+        expect(explorer.caption).to_have_text(f"{explorer.label}: n = 12")
+    return page_of_two, *explorers
 
 
 def num_calls(notebook, label):
@@ -80,6 +89,7 @@ def test_a_blank_frame_would_be_seen(two):
     Not each of the blank frames need be kept: a busy browser leaves some out.
     """
     notebook, first, _ = two
+    first.scroll_into_view()
     box, counts = first.pictures.bounding_box(), []
     for blinks in 0, 5:
         with frames_shown(notebook.page) as frames:
