@@ -59,9 +59,10 @@ def _climb_here(params, x, tol, floor, options, n, axis):
             return state
 
         def update(state, statistics):
-            return _sufficient.maximise(statistics, state, floor if floored else None)
+            least = floor if floored else None
+            return _sufficient.maximise(statistics, state, least, axis)
     else:
-        free = unconstrained(params)
+        free = unconstrained(params, axis)
         state = free, optimizer.init(free)
 
         def params_of(state):
@@ -71,17 +72,17 @@ def _climb_here(params, x, tol, floor, options, n, axis):
             free, memory = state
             # the chain rule from theta, whose gradient the statistics are, to `free`
             _, pull_back = jax.vjp(
-                lambda free: _sufficient.natural(constrained(free)), free
+                lambda free: _sufficient.natural(constrained(free), axis), free
             )
             (gradient,) = pull_back(-statistics / n)
             change, memory = optimizer.update(gradient, memory, free)
             return jax.tree.map(jnp.add, free, change), memory
 
     def step(carry):
-        theta = _sufficient.natural(params_of(carry[1]))
+        theta = _sufficient.natural(params_of(carry[1]), axis)
         seen = _sufficient.expected_statistics(theta, chunks, axis, features_of)
         proposed = update(carry[1], seen[1])
-        collapsed = _sufficient.collapsed(params_of(proposed), floor, floored)
+        collapsed = _sufficient.collapsed(params_of(proposed), floor, floored, axis)
         return advanced(carry, seen, proposed, collapsed, tol * n, floored)
 
     start = beginning(state, len(params.weights), num_steps, x.dtype)
@@ -119,12 +120,12 @@ def fields(t, params, history, report, centre):
     return params, history, t, converged, lost, collapsed, equal
 
 
-def unconstrained(params):
+def unconstrained(params, axis=()):
     """Log weights, means, and the log of variances or of Cholesky diagonals."""
     weights, means, covariances = params
     if covariances.ndim == 1:
         return jnp.log(weights), means, jnp.log(covariances)
-    root = jnp.linalg.cholesky(covariances)
+    root = _sufficient.of_each(jnp.linalg.cholesky, covariances, axis)
     diagonal = jnp.diagonal(root, axis1=1, axis2=2)
     return jnp.log(weights), means, jnp.tril(root, -1) + _diagonal(jnp.log(diagonal))
 

@@ -154,7 +154,23 @@ def _log_joint(theta, phi):
 _product = partial(jnp.matmul, precision="highest")
 
 
-def natural(params):
+def of_each(function, matrices, axis):
+    """A function of each component's matrix: of all at once, or one after another.
+
+    On devices that share a processor, all at once can wait for ever: jaxlib 0.10 deals
+    many large matrices out to the very threads that the devices run on.
+    """
+    return jax.lax.map(function, matrices) if axis else function(matrices)
+
+
+def _root_and_inverse(covariances):
+    root = jnp.linalg.cholesky(covariances)
+    eye = jnp.broadcast_to(jnp.eye(root.shape[-1], dtype=root.dtype), root.shape)
+    inverse = jax.lax.linalg.triangular_solve(root, eye, left_side=True, lower=True)
+    return root, inverse
+
+
+def natural(params, axis=()):
     """Theta, one row a component: log p(x, z=k) = theta_k . phi(x)."""
     weights, means, covariances = params
     d = means.shape[1]
@@ -163,9 +179,7 @@ def natural(params):
         square = -0.5 / covariances[:, None]
         log_det = d * jnp.log(covariances)
     else:
-        root = jnp.linalg.cholesky(covariances)
-        eye = jnp.broadcast_to(jnp.eye(d, dtype=root.dtype), root.shape)
-        inverse = jax.lax.linalg.triangular_solve(root, eye, left_side=True, lower=True)
+        root, inverse = of_each(_root_and_inverse, covariances, axis)
         precisions = jnp.einsum("kli,klj->kij", inverse, inverse, precision="highest")
         linear = jnp.einsum("kij,kj->ki", precisions, means, precision="highest")
         rows, cols = np.triu_indices(d)
@@ -215,7 +229,7 @@ def expected_statistics(theta, chunks, axis=(), features_of=None):
     return as_pair(jax.lax.psum(flat, axis))
 
 
-def maximise(statistics, previous, floor=None):
+def maximise(statistics, previous, floor=None, axis=()):
     """The M-step from expected statistics; a component with none stays as it was."""
     d = previous.means.shape[1]
     counts = statistics[:, 0]
@@ -232,7 +246,7 @@ def maximise(statistics, previous, floor=None):
         place[rows, cols] = place[cols, rows] = np.arange(len(rows))
         covariances = squares[:, place] - means[:, :, None] * means[:, None, :]
         if floor is not None:
-            variances, axes = jnp.linalg.eigh(covariances)
+            variances, axes = of_each(jnp.linalg.eigh, covariances, axis)
             scaled = axes * jnp.maximum(variances, floor)[:, None, :]
             covariances = jnp.einsum("kij,klj->kil", scaled, axes, precision="highest")
     means = jnp.where(some[:, None], means, previous.means)
@@ -241,7 +255,7 @@ def maximise(statistics, previous, floor=None):
     return Mixture(counts / counts.sum(), means, covariances)
 
 
-def collapsed(params, floor, constrained):
+def collapsed(params, floor, constrained, axis=()):
     """Components whose least variance is the floor, or lost in its own rounding."""
     _, means, covariances = params
     if covariances.ndim == 1:
@@ -251,10 +265,10 @@ def collapsed(params, floor, constrained):
         diagonal = jnp.diagonal(covariances, axis1=1, axis2=2)
         seconds = diagonal + means**2
         if constrained:
-            variances = jnp.linalg.eigvalsh(covariances)
+            variances = of_each(jnp.linalg.eigvalsh, covariances, axis)
         else:
-            variances = jnp.diagonal(jnp.linalg.cholesky(covariances), axis1=1, axis2=2)
-            variances = variances**2
+            root = of_each(jnp.linalg.cholesky, covariances, axis)
+            variances = jnp.diagonal(root, axis1=1, axis2=2) ** 2
     eps = jnp.finfo(means.dtype).eps
     # a variance is E x^2 - (E x)^2, so E x^2 sets the size of its rounding error
     limit = 16 * means.shape[1] * eps * seconds

@@ -79,6 +79,17 @@ for way in WAYS:
     print(apart(here[:2], there[:2]))
 """
 
+MANY_LARGE = """
+x = jax.random.normal(key, (1600, 16))
+start = mixture.init_from_data(key, x, 64, covariance_type="full")
+for floor in 0.0, 0.1:
+    options = dict(num_steps=5, tol=0, variance_floor=floor)
+    there = em.fit(start, x, **options)
+    here = em.fit(start, spread(x, 8, AxisType.Auto), **options)
+    assert int(here.num_steps) == int(there.num_steps) > 0
+    print(apart(here[:2], there[:2]))
+"""
+
 VAE = """
 start, optimizer = vae.init(key, (3, 8, 2)), optax.adam(1e-2)
 options = dict(optimizer=optimizer, num_epochs=5, batch_size=100, progress=False)
@@ -113,8 +124,8 @@ def python(code, *arguments):
 
 @pytest.mark.parametrize(
     ("code", "num_runs"),
-    [(EM, 8), (UNCOPIED + EM, 8), (ASCENT, 4), (VAE, 4)],
-    ids=["em", "em of many points", "ascent", "vae"],
+    [(EM, 8), (UNCOPIED + EM, 8), (MANY_LARGE, 2), (ASCENT, 4), (VAE, 4)],
+    ids=["em", "em of many points", "em of many components", "ascent", "vae"],
 )
 def test_several_devices_give_the_answer_of_one(code, num_runs):
     gaps = [float(n) for n in python(SETTING + code).split()]
