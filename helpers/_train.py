@@ -101,7 +101,7 @@ def run(key, params, x, held_out, numbers, options):
     return params, np.reshape(history, (-1, 4)).astype(x.dtype), finite
 
 
-@partial(jax.jit, static_argnums=(0, 1))  # one program for what would be twenty
+@partial(jax.jit, static_argnums=(0, 1))  # one program for what would be fourteen
 def _beginning(optimizer, shape, key, params):
     """The epochs' key, the probe's noise, and the optimiser's memory."""
     probe_key, key = jax.random.split(key)

@@ -128,9 +128,8 @@ def _restarts(n, kind, dtype, quick):
     points = jnp.asarray(x)
     halves = spread(stacked)
     # the points themselves are on both devices
-    copies = jax.device_put(
-        points, NamedSharding(jax.tree.leaves(halves)[0].sharding.mesh, PartitionSpec())
-    )
+    mesh = halves.means.sharding.mesh
+    copies = jax.device_put(points, NamedSharding(mesh, PartitionSpec()))
 
     def together(starts, points):
         fit = jax.vmap(lambda start: em.fit(start, points, num_steps=steps, tol=0.0))
