@@ -67,9 +67,11 @@ def _log_joint(weights, means, covariances, x):
             Gaussian(means, covariances), x
         )
     else:
-        every_component = jax.vmap(multivariate_normal.logpdf, in_axes=(None, 0, 0))
-        every_point = jax.vmap(every_component, in_axes=(0, None, None))
-        components = every_point(x, means, covariances)
+        of_points = jax.vmap(multivariate_normal.logpdf, in_axes=(0, None, None))
+        # one after another: all at once can wait for ever (see `_sufficient.of_each`)
+        components = jax.lax.map(
+            lambda component: of_points(x, *component), (means, covariances)
+        ).T
     return jnp.log(weights)[None, :] + components
 
 
