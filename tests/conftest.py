@@ -53,7 +53,7 @@ BY_NOTEBOOK = [
     "test_notebooks_in_browser.py",
 ]
 # What takes longest comes first, or at the end one worker would wait for the other.
-FIRST = [*BY_NOTEBOOK, "test_scale.py", "test_claims.py"]
+FIRST = [*BY_NOTEBOOK, "test_scale.py"]
 # The kinds of tests that `--trust` selects and counts, each a marker.
 KINDS = ["row", "mutation", "property", "bad_input", "environment"]
 
