@@ -295,17 +295,17 @@ def _png(layer):
     It has room for 255 colours beside none at all; where a layer has more, the nearest.
     Only what is drawn is looked at, mostly a small part of it.
     """
-    drawn = np.flatnonzero(layer[..., 3])
-    colours = layer.reshape(-1, 4)[drawn]
-    row = Image.fromarray(colours[None])
+    drawn = layer[..., 3] > 0
+    colours = layer.view(np.uint32)[drawn, 0]
+    row = Image.fromarray(colours.view(np.uint8).reshape(1, -1, 4))
     counted = row.getcolors(255)
     if counted is None:
         row = row.quantize(255, method=Image.Quantize.FASTOCTREE).convert("RGBA")
-        counted, colours = row.getcolors(255), np.asarray(row)
+        counted, colours = row.getcolors(255), np.asarray(row).view(np.uint32).ravel()
     palette = np.array([(0, 0, 0, 0), *(colour for _, colour in counted)], np.uint8)
     palette = np.unique(palette.view(np.uint32))  # 0: nothing drawn
     places = np.zeros(layer.shape[:2], np.uint8)
-    places.flat[drawn] = np.searchsorted(palette, colours.view(np.uint32).ravel())
+    places[drawn] = np.searchsorted(palette, colours)
     picture = Image.fromarray(places)
     picture.putpalette(palette.tobytes(), "RGBA")
     return _packed(picture, "PNG", compress_level=5)  # a quarter less time than 6
