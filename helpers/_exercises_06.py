@@ -160,7 +160,7 @@ LOGISTIC_SLOPES = Formula(
 
 def _judge_baseline(answer):
     """Whether b_i does not know f_i, and the estimates scatter half as much."""
-    z = 5.0 + np.random.default_rng(63).normal(size=(400, 8))
+    z = 5.0 + np.random.default_rng(63).normal(size=(2000, 8))
     f, score = z**2, z - 5.0  # q = N(mean, 1) at mean = 5
     moved = f[0] + np.arange(8)[:, None] * 0  # one row a sample that is changed
     np.fill_diagonal(moved, f[0] + 1)

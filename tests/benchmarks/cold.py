@@ -57,7 +57,7 @@ def rows(quick):
                 in_fresh_python(POINTS + OURS, "quick"),
                 in_fresh_python(POINTS + THEIRS),
             )
-            for _ in range(2 if quick else 7)
+            for _ in range(2 if quick else 5)
         ]
     ours, again, quickly, peers = zip(*turns, strict=True)
     theirs = [seconds for (seconds,) in peers]

@@ -32,7 +32,7 @@ def _swept(axis, sizes, kind, dtype, quick):
             em.fit(start, x, num_steps=count, tol=0.0)
         )
         steps[n, d, k] = count
-    times, _ = by_turns(runs, 2 if quick else 5, seconds=8)
+    times, _ = by_turns(runs, 2 if quick else 5, seconds=5)
     medians = [np.median(times[size][1:]) / steps[size] for size in sizes]
     along = np.array([size["NDK".index(axis)] for size in sizes])
     slope = np.polyfit(np.log(along), np.log(medians), 1)[0]

@@ -49,7 +49,7 @@ def rows_of_part(part, quick):
     return rows, None
 
 
-def by_turns(runs, repeats, seconds=4.0):
+def by_turns(runs, repeats, seconds=2.5):
     """Call each run in turn; times and results, `1 + repeats` each by name.
 
     The first of each is apart: it compiles. Beyond `seconds` in all, three repeats are

@@ -57,7 +57,7 @@ def rows(quick):
 def _iteration(n, d, k, kind, dtype, rates, quick):
     """A fit of so many steps, divided by them: all that a user waits for."""
     x, start = problem(n, d, k, kind, dtype)
-    steps = int(np.clip(4e7 / (n * d * k), 10 if d * k < 10 else 5, 200))
+    steps = int(np.clip(2e7 / (n * d * k), 10, 200))
     steps = 5 if quick else steps
     points = jnp.asarray(x)
     runs = {
@@ -142,7 +142,7 @@ def _restarts(n, kind, dtype, quick):
             sklearn_fit(start, x, kind, steps) for start in starts
         ],
     }
-    times, results = by_turns(runs, 2 if quick else 5, seconds=6)
+    times, results = by_turns(runs, 2 if quick else 5)
     theirs = [log_likelihood(*params_of(m), x) for m in results["scikit-learn"][-1]]
     for way, case, peers in both_ways(times):
         every = jax.tree.map(np.asarray, results[way][-1].params)

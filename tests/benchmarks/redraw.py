@@ -5,7 +5,7 @@ from measure import Row
 
 
 def rows(quick):
-    explorer.MOVES = 3 if quick else explorer.MOVES
+    explorer.MOVES = 3 if quick else 15
     explorer.BURST = 3 if quick else explorer.BURST
     local, slow, _ = explorer.measured(with_flicker=False)
     for place, found, floor in ("no delay", local, 3), ("150 ms, 20 Mbit/s", slow, 1.8):
