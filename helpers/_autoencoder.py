@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from helpers import _checks, _network, decoder, gaussian
+from helpers import _checks, decoder, gaussian
 from helpers.decoder import Decoder
 from helpers.gaussian import Gaussian
 
@@ -225,7 +225,7 @@ def checked(params):
     networks = []
     for name, network in zip(VAE._fields, params, strict=True):
         try:
-            networks.append(Decoder(*map(tuple, _network.checked(network))))
+            networks.append(Decoder(*map(tuple, network.checked(network))))
         except ValueError as error:
             raise ValueError(
                 str(error).replace("params", f"params.{name}", 1)

@@ -19,7 +19,7 @@ import numpy as np
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, Key
 
-from helpers import _checks, _grid, gaussian
+from helpers import _checks, gaussian, quadrature
 from helpers.gaussian import Gaussian
 
 __all__ = [
@@ -187,7 +187,7 @@ def importance_weighted_bound(
     key, num_samples = _checks.key(key), _checks.count("num_samples", num_samples)
     if isinstance(q, Gaussian):
         z = gaussian.sample(key, q, num_samples)
-        log_ratios = _grid.evaluate(log_joint, z) - gaussian.log_prob(q, z)
+        log_ratios = quadrature.evaluate(log_joint, z) - gaussian.log_prob(q, z)
     else:
         table = _table(log_joint, q)
         shape = (num_samples, len(table.mass))
@@ -229,11 +229,11 @@ def importance_weighted_bound_exact(
 
 def _table(log_joint, q, num_nodes=None):
     if isinstance(q, Gaussian):
-        return _grid.tabulate(log_joint, q, num_nodes)
+        return quadrature.tabulate(log_joint, q, num_nodes)
     log_joint = _checks.log_density("log_joint", log_joint, "n k")
     n, k = log_joint.shape
     q = _checks.simplex("q", q, "n k", n=n, k=k)
-    return _grid.Table(log_joint, _log(q), q)
+    return quadrature.Table(log_joint, _log(q), q)
 
 
 @jax.jit  # one small program, where each operation alone would be compiled and kept

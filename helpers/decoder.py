@@ -13,9 +13,9 @@ import numpy as np
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, Key
 
-from helpers import _checks, _grid, gaussian
-from helpers._network import Decoder, checked, decode, init
+from helpers import _checks, gaussian, quadrature
 from helpers.gaussian import Gaussian
+from helpers.network import Decoder, checked, decode, init
 
 __all__ = [
     "Decoder",
@@ -29,7 +29,7 @@ __all__ = [
     "sample",
 ]
 
-NUM_NODES = _grid.NUM_NODES[1]
+NUM_NODES = quadrature.NUM_NODES[1]
 
 
 def bent_line() -> Decoder:
@@ -282,13 +282,18 @@ def _quadrature(params, x, sigma_x, num_nodes):
     num_nodes = _checks.count("num_nodes", num_nodes, low=3)
     if num_nodes % 2 == 0:
         raise ValueError(f"num_nodes: got {num_nodes}, wanted an odd number")
-    z = np.linspace(-_grid.Z_MAX, _grid.Z_MAX, num_nodes, dtype=prior.mean.dtype)
+    z = np.linspace(
+        -quadrature.Z_MAX, quadrature.Z_MAX, num_nodes, dtype=prior.mean.dtype
+    )
     return _trapezoid(*_checked(params, x, z[:, None], sigma_x))
 
 
 @jax.jit
 def _trapezoid(params, x, z, sigma_x):
-    heights, spacing = _log_joint(params, x, z, sigma_x), 2 * _grid.Z_MAX / (len(z) - 1)
+    heights, spacing = (
+        _log_joint(params, x, z, sigma_x),
+        2 * quadrature.Z_MAX / (len(z) - 1),
+    )
     fine = logsumexp(heights, axis=1) + jnp.log(spacing)
     coarse = logsumexp(heights[:, ::2], axis=1) + jnp.log(2 * spacing)
     return fine, jnp.abs(fine - coarse)

@@ -2,7 +2,7 @@
 
 `e_step` and `m_step` read as the slide does. `fit` makes the same climb in one compiled
 loop, several times faster: the gradient of the log-likelihood in natural parameters is
-what the M-step needs of the data (`helpers/_sufficient.py` says how).
+what the M-step needs of the data (`helpers/_fast/sufficient.py` says how).
 """
 
 from functools import partial
@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from helpers import _checks, _stream, mixture
-from helpers._climb import climb, em_jacobian
+from helpers import _checks, mixture
+from helpers._fast import stream as _stream
+from helpers._fast.climb import climb, em_jacobian
 from helpers.mixture import Mixture
 
 __all__ = [

@@ -68,7 +68,7 @@ def _log_joint(weights, means, covariances, x):
         )
     else:
         of_points = jax.vmap(multivariate_normal.logpdf, in_axes=(0, None, None))
-        # one after another: all at once can wait for ever (see `_sufficient.of_each`)
+        # one after another: all at once can wait for ever (see `_fast`)
         components = jax.lax.map(
             lambda component: of_points(x, *component), (means, covariances)
         ).T

@@ -62,12 +62,12 @@ KINDS = ["row", "mutation", "property", "bad_input", "environment"]
 def pytest_configure():
     # The notebooks' own setting, with which these tests take a third less time.
     # test_scale.py and the benchmarks run programs as XLA makes them by default.
-    from helpers import xla  # not before the checks of its types are in place
+    from helpers import course  # not before the checks of its types are in place
 
-    if xla._own_flags():  # a version of jaxlib whose flags are known
+    if course._own_flags():  # a version of jaxlib whose flags are known
         # The other tests have the other processor: more threads would take longer.
         os.environ.setdefault("XLA_FLAGS", "--xla_cpu_parallel_codegen_split_count=1")
-    xla.for_small_problems()
+    course.for_small_problems()
 
 
 def pytest_addoption(parser):
@@ -179,9 +179,9 @@ def tried(kind, terminalreporter):
 def free_memory():
     """Or a worker would come to hold some thousands, of more than a MB each."""
     yield
-    from helpers import xla  # not before the checks of its types are in place
+    from helpers import course  # not before the checks of its types are in place
 
-    xla.free_memory()
+    course.free_memory()
 
 
 @pytest.fixture

@@ -8,7 +8,9 @@ import pytest
 from jax.flatten_util import ravel_pytree
 from sklearn.mixture import GaussianMixture
 
-from helpers import _climb, _sufficient, bounds, data, em, mixture
+from helpers import bounds, data, em, mixture
+from helpers._fast import climb as _climb
+from helpers._fast import sufficient
 from helpers.mixture import Mixture
 
 # a climb that ends early has NaN in the rest of its history
@@ -158,7 +160,7 @@ def test_points_too_many_to_copy_make_the_same_climb(kind, n, monkeypatch):
     # far from 0, so that a wrong centre takes the digits
     x, start = X[:n] + 1e3, START[kind]._replace(means=SPHERICAL.means + 1e3)
     copied = em.fit(start, x, num_steps=3, tol=0.0)
-    monkeypatch.setattr(_sufficient, "AT_ONCE", 0)
+    monkeypatch.setattr(sufficient, "AT_ONCE", 0)
     cut_anew = em.fit(start, x, num_steps=3, tol=0.0, chunk_size=16)
     assert_close(cut_anew, copied, rtol=1e-11, atol=1e-9)
 

@@ -10,9 +10,10 @@ import pytest
 from jax.nn import log_softmax, softmax
 from jax.scipy.stats import norm
 
-from helpers import _exercises_05 as of_vae
-from helpers import _guard, bounds, em, exercises, gaussian, mixture
-from helpers._answers import Formula, judge
+from helpers import bounds, em, exercises, gaussian, mixture
+from helpers.exercises import guard
+from helpers.exercises import notebook_05 as of_vae
+from helpers.exercises.judge import Formula, judge
 from helpers.gaussian import Gaussian
 
 EXERCISES = {k: v for table in exercises.EXERCISES.values() for k, v in table.items()}
@@ -686,7 +687,7 @@ def forever_in_a_list(x):
 
 @pytest.mark.parametrize("answer", [forever, forever_in_a_list])
 def test_an_endless_loop_is_ended(answer, monkeypatch):
-    monkeypatch.setattr(_guard, "SECONDS", 0.4)
+    monkeypatch.setattr(guard, "SECONDS", 0.4)
     begin = time.monotonic()
     finding = judge(EXERCISES["shared_variance"], answer)
     rows = dict(finding.rows)
@@ -697,7 +698,7 @@ def test_an_endless_loop_is_ended(answer, monkeypatch):
 
 
 def test_a_loop_that_cannot_be_ended_is_left_behind(monkeypatch):
-    monkeypatch.setattr(_guard, "SECONDS", 0.4)
+    monkeypatch.setattr(guard, "SECONDS", 0.4)
     let_go = []
 
     def compiled_loop_or_long_wait(x):
@@ -714,8 +715,8 @@ def test_a_loop_that_cannot_be_ended_is_left_behind(monkeypatch):
 
 
 def test_on_a_busy_machine_the_clock_alone_ends_nothing(monkeypatch):
-    monkeypatch.setattr(_guard, "SECONDS", 0.5)
-    outcome = _guard.run(lambda: time.sleep(0.8) or "an answer")  # others compute
+    monkeypatch.setattr(guard, "SECONDS", 0.5)
+    outcome = guard.run(lambda: time.sleep(0.8) or "an answer")  # others compute
     assert outcome.result == "an answer"
 
 

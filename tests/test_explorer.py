@@ -13,9 +13,8 @@ import pytest
 from ipywidgets.widgets.widget import _instances as open_widgets
 from PIL import Image
 
-from helpers import explorer
-from helpers.controls import choice, slider, toggle
-from helpers.explorer import Explorer
+from helpers.explorer import Explorer, choice, slider, toggle
+from helpers.explorer import widget as explorer
 
 X = np.linspace(0.05, 0.95, 200)
 START = {"height": 0.5, "peaks": 3, "top": 1.0, "curve": "sine", "dot": True}

@@ -28,13 +28,13 @@ SWEEP = """
 import gc
 import warnings
 import psutil
-from helpers import xla
-from helpers.controls import positions
+from helpers import course
+from helpers.explorer import positions
 from helpers.explorer import Explorer
 
 def in_use():
     gc.collect()
-    xla._trim_heap()
+    course._trim_heap()
     return psutil.Process().memory_info().rss
 
 explorers = Explorer.live.values()
@@ -55,7 +55,7 @@ print(min(growth), *captions, sep="\\n")
 # Each explorer at its start, and its words with every control at its end.
 SAME = """
 def explorers_are_as_when_new(new={}):
-    from helpers.controls import positions
+    from helpers.explorer import positions
     from helpers.explorer import Explorer
 
     for label, explorer in Explorer.live.items():

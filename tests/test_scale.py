@@ -15,20 +15,22 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from helpers import _stream, em, mixture, xla
+from helpers import course, em, mixture
+from helpers._fast import stream as _stream
 
 # what a climb did not reach is NaN
 pytestmark = pytest.mark.usefixtures("nan_is_meant")
 
 ROOT = Path(__file__).resolve().parents[1]
 # Of these Pythons: without the flags of `for_small_problems`, so as a user runs them.
-FLAGS = os.environ.get("XLA_FLAGS", "").removeprefix(xla._own_flags())
+FLAGS = os.environ.get("XLA_FLAGS", "").removeprefix(course._own_flags())
 AS_USER = os.environ | {"XLA_FLAGS": FLAGS}
 
 SETTING = """
 import jax, jax.numpy as jnp, numpy as np, optax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
-from helpers import _climb, em, mixture, vae
+from helpers import em, mixture, vae
+from helpers._fast import climb as _climb
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_num_cpu_devices", 8)
@@ -64,8 +66,8 @@ for covariance_type in "spherical", "full":
 """
 
 UNCOPIED = """
-from helpers import _sufficient
-_sufficient.AT_ONCE = 0
+from helpers._fast import sufficient
+sufficient.AT_ONCE = 0
 """
 
 ASCENT = """

@@ -18,8 +18,8 @@ OURS = """
 import jax, sys
 begin = time.perf_counter()
 if "quick" in sys.argv:
-    from helpers import xla
-    xla.for_small_problems()
+    from helpers import course
+    course.for_small_problems()
 from helpers import em
 from helpers.mixture import Mixture
 imported = time.perf_counter()
@@ -65,7 +65,7 @@ def rows(quick):
     for case, seen in (
         ("nothing compiled before", ours),
         ("JAX's compilation cache switched on, and filled by an earlier start", again),
-        ("as the notebooks begin, with xla.for_small_problems", quickly),
+        ("as the notebooks begin, with course.for_small_problems", quickly),
     ):
         imports, firsts, seconds = (np.median(each) for each in zip(*seen, strict=True))
         yield Row(

@@ -39,8 +39,7 @@ import ipywidgets as widgets
 import matplotlib.pyplot as plt
 import numpy as np
 from helpers import data, plotting
-from helpers.controls import slider
-from helpers.explorer import Explorer
+from helpers.explorer import Explorer, slider
 
 %matplotlib inline
 plotting.use_course_style()

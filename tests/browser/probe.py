@@ -4,8 +4,7 @@ from hashlib import sha256
 
 from ipywidgets.widgets.widget import _instances as open_widgets
 
-from helpers.controls import positions
-from helpers.explorer import Explorer
+from helpers.explorer import Explorer, positions
 
 
 def explorers():

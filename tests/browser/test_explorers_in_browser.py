@@ -6,8 +6,7 @@ from playwright.sync_api import expect
 
 EXPLORER = """
 from helpers import plotting
-from helpers.controls import slider
-from helpers.explorer import Explorer
+from helpers.explorer import Explorer, slider
 
 calls = []
 

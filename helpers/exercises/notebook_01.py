@@ -6,7 +6,7 @@ import numpy as np
 from jax.scipy.special import logsumexp
 
 from helpers import gaussian
-from helpers._answers import Experiment, Formula, called, numbers, right, wrong
+from helpers.exercises.judge import Experiment, Formula, called, numbers, right, wrong
 from helpers.gaussian import Gaussian
 
 # For a sample of 5, divided by sigma^4: the MLE has 0.36, the unbiased one 0.5, and the

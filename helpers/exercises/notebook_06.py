@@ -8,7 +8,7 @@ import numpy as np
 from jax.scipy.special import logit
 from jax.scipy.stats import norm
 
-from helpers._answers import Experiment, Formula, called, numbers, right, wrong
+from helpers.exercises.judge import Experiment, Formula, called, numbers, right, wrong
 
 DRAWS = 4000
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from helpers import decoder, gaussian, mixture
-from helpers._answers import Experiment, Formula, numbers, right, wrong
+from helpers.exercises.judge import Experiment, Formula, numbers, right, wrong
 from helpers.gaussian import Gaussian
 from helpers.mixture import Mixture
 

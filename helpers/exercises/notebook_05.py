@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from helpers import gaussian
-from helpers._answers import Experiment, Formula, numbers, right, wrong
+from helpers.exercises.judge import Experiment, Formula, numbers, right, wrong
 from helpers.gaussian import Gaussian
 
 # A linear decoder x = w z + noise whose numbers the last exercise has.

@@ -26,7 +26,7 @@ from matplotlib.image import AxesImage
 from PIL import Image
 from traitlets import Unicode
 
-from helpers.controls import positions
+from helpers.explorer.controls import positions
 
 __all__ = ["Explorer"]
 
@@ -55,7 +55,7 @@ class Explorer(widgets.VBox):
         figure: the Matplotlib figure, drawn; what moves has `animated=True`.
         draw: called with one keyword argument a control; moves the artists and
             returns the caption, a sentence with the numbers that the picture shows.
-        controls: one widget a name, each with a description: see `helpers.controls`.
+        controls: one widget a name, each with a description: see `controls`.
         label: the explorer's name. A second explorer of the same name, as a cell
             that runs again makes it, takes the first one's place.
         alt: what the picture shows, in words, for readers who do not see it.

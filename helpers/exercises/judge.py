@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from helpers import _guard
+from helpers.exercises import guard
 
 RTOL = 1e-5
 
@@ -81,7 +81,7 @@ def judge(exercise: Formula | Experiment, answer: Any) -> Finding:
         except NotImplementedError:
             return Finding("not attempted")
 
-    outcome = _guard.run(job)
+    outcome = guard.run(job)
     finding = outcome.result
     if outcome.error:
         rows = {"input": _inputs(exercise.reference, tried[-1])} if tried else {}

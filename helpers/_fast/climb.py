@@ -8,7 +8,7 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from helpers import _sufficient
+from helpers._fast import sufficient
 from helpers.mixture import Mixture
 
 
@@ -47,8 +47,8 @@ def _climb(params, x, tol, floor, *options):
 
 def _climb_here(params, x, tol, floor, options, n, axis):
     optimizer, floored, num_steps, chunk_size = options
-    chunk_size = chunk_size or _sufficient.chunk_size_for(params)
-    chunks, features_of, centre = _sufficient.in_chunks(params, x, chunk_size, axis)
+    chunk_size = chunk_size or sufficient.chunk_size_for(params)
+    chunks, features_of, centre = sufficient.in_chunks(params, x, chunk_size, axis)
     params = params._replace(means=params.means - centre[None, :])
     # EM and an optimiser differ only in what they climb with, and in how the expected
     # statistics become its next value
@@ -60,7 +60,7 @@ def _climb_here(params, x, tol, floor, options, n, axis):
 
         def update(state, statistics):
             least = floor if floored else None
-            return _sufficient.maximise(statistics, state, least, axis)
+            return sufficient.maximise(statistics, state, least, axis)
     else:
         free = unconstrained(params, axis)
         state = free, optimizer.init(free)
@@ -72,17 +72,17 @@ def _climb_here(params, x, tol, floor, options, n, axis):
             free, memory = state
             # the chain rule from theta, whose gradient the statistics are, to `free`
             _, pull_back = jax.vjp(
-                lambda free: _sufficient.natural(constrained(free), axis), free
+                lambda free: sufficient.natural(constrained(free), axis), free
             )
             (gradient,) = pull_back(-statistics / n)
             change, memory = optimizer.update(gradient, memory, free)
             return jax.tree.map(jnp.add, free, change), memory
 
     def step(carry):
-        theta = _sufficient.natural(params_of(carry[1]), axis)
-        seen = _sufficient.expected_statistics(theta, chunks, axis, features_of)
+        theta = sufficient.natural(params_of(carry[1]), axis)
+        seen = sufficient.expected_statistics(theta, chunks, axis, features_of)
         proposed = update(carry[1], seen[1])
-        collapsed = _sufficient.collapsed(params_of(proposed), floor, floored, axis)
+        collapsed = sufficient.collapsed(params_of(proposed), floor, floored, axis)
         return advanced(carry, seen, proposed, collapsed, tol * n, floored)
 
     start = beginning(state, len(params.weights), num_steps, x.dtype)
@@ -115,7 +115,7 @@ def advanced(carry, seen, proposed, collapsed, tol, floored):
 def fields(t, params, history, report, centre):
     """The fields of an EMResult, in order, with the data's centre put back."""
     lost, collapsed, converged = report
-    equal = _sufficient.equal(params)
+    equal = sufficient.equal(params)
     params = params._replace(means=params.means + centre[None, :])
     return params, history, t, converged, lost, collapsed, equal
 
@@ -125,7 +125,7 @@ def unconstrained(params, axis=()):
     weights, means, covariances = params
     if covariances.ndim == 1:
         return jnp.log(weights), means, jnp.log(covariances)
-    root = _sufficient.of_each(jnp.linalg.cholesky, covariances, axis)
+    root = sufficient.of_each(jnp.linalg.cholesky, covariances, axis)
     diagonal = jnp.diagonal(root, axis1=1, axis2=2)
     return jnp.log(weights), means, jnp.tril(root, -1) + _diagonal(jnp.log(diagonal))
 
@@ -148,7 +148,7 @@ def _diagonal(rows):
 @jax.jit
 def em_jacobian(params, x):
     """Jacobian of the EM map in unconstrained numbers, and how far a step moves."""
-    columns, centre = _sufficient.in_columns(x, _sufficient.chunk_size_for(params))
+    columns, centre = sufficient.in_columns(x, sufficient.chunk_size_for(params))
     scale = jnp.sqrt((columns[:, 1:] ** 2).sum() / x.size)
     columns = jnp.concatenate([columns[:, :1], columns[:, 1:] / scale], axis=1)
     means = (params.means - centre[None, :]) / scale
@@ -157,9 +157,9 @@ def em_jacobian(params, x):
 
     def em_map(free):
         params = constrained(as_tree(free))
-        _, statistics = _sufficient.expected_statistics(
-            _sufficient.natural(params), columns
+        _, statistics = sufficient.expected_statistics(
+            sufficient.natural(params), columns
         )
-        return ravel_pytree(unconstrained(_sufficient.maximise(statistics, params)))[0]
+        return ravel_pytree(unconstrained(sufficient.maximise(statistics, params)))[0]
 
     return jax.jacfwd(em_map)(free), jnp.abs(em_map(free) - free).max()

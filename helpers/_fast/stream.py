@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from helpers import _climb, _sufficient
+from helpers._fast import climb as _climb
+from helpers._fast import sufficient
 
 # Bytes of points in memory at a time: large beside a read, small beside a machine.
 PIECE = 2**22
@@ -19,7 +20,7 @@ def climb(params, x, tol, floor, floored, num_steps, chunk_size):
     centre = jnp.asarray(_mean(x, params.means.shape[1]), dtype)
     params = jax.tree.map(lambda leaf: leaf.astype(dtype), params)
     params = params._replace(means=params.means - centre[None, :])
-    chunk_size = chunk_size or _sufficient.chunk_size_for(params)
+    chunk_size = chunk_size or sufficient.chunk_size_for(params)
     carry = _climb.beginning(params, len(params.weights), num_steps, dtype)
     while not carry[-1]:
         theta, total = _natural(carry[1]), 0.0
@@ -49,20 +50,20 @@ def _mean(x, d):
     return total / len(x)
 
 
-_natural = jax.jit(_sufficient.natural)
+_natural = jax.jit(sufficient.natural)
 
 
 @partial(jax.jit, static_argnums=4)
 def _pass(theta, piece, num_points, centre, chunk_size):
-    columns = _sufficient.columns_around(centre, piece, num_points, chunk_size)
-    return ravel_pytree(_sufficient.expected_statistics(theta, columns))[0]
+    columns = sufficient.columns_around(centre, piece, num_points, chunk_size)
+    return ravel_pytree(sufficient.expected_statistics(theta, columns))[0]
 
 
 @partial(jax.jit, static_argnums=4)
 def _step(carry, total, tol, floor, floored):
     seen = total[0], total[1:].reshape(len(carry[1].weights), -1)
-    proposed = _sufficient.maximise(seen[1], carry[1], floor if floored else None)
-    collapsed = _sufficient.collapsed(proposed, floor, floored)
+    proposed = sufficient.maximise(seen[1], carry[1], floor if floored else None)
+    collapsed = sufficient.collapsed(proposed, floor, floored)
     return _climb.advanced(carry, seen, proposed, collapsed, tol, floored)
 
 

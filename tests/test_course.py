@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import jaxlib
 import pytest
 
-from helpers import xla
+from helpers import course
 
 PROGRAMS = """
 import jax
 import psutil
-from helpers import xla
+from helpers import course
 
 
 def taken():
@@ -30,7 +30,7 @@ compiled(range(1, 3))
 before = taken()
 compiled(range(3, 63))
 between = taken()
-xla.free_memory()
+course.free_memory()
 print(between - before, taken() - before)
 """
 
@@ -48,7 +48,7 @@ def test_memory_of_programs_is_given_back():
 def test_functions_and_arrays_outlive_it():
     triple, x = jax.jit(lambda x: 3 * x), jnp.arange(4.0)
     before = triple(x)
-    xla.free_memory()
+    course.free_memory()
     assert (triple(x) == before).all()
     assert (before == jnp.array([0.0, 3.0, 6.0, 9.0])).all()
 
@@ -57,7 +57,7 @@ COMPILED = """
 import time
 import jax
 import numpy as np
-from helpers import em, mixture, xla
+from helpers import course, em, mixture
 
 {setup}
 x = np.random.default_rng(0).normal(size=(300, 2))
@@ -79,23 +79,23 @@ def seconds_of(setup):
     return float(run.stdout)
 
 
-@pytest.mark.skipif(not xla._own_flags(), reason="not known for this jaxlib")
+@pytest.mark.skipif(not course._own_flags(), reason="not known for this jaxlib")
 def test_small_problems_compile_quickly():
-    quick, usual = map(seconds_of, ("xla.for_small_problems()", ""))
+    quick, usual = map(seconds_of, ("course.for_small_problems()", ""))
     assert quick < 0.8 * usual
 
 
 def flags_after(monkeypatch, version, given):
     monkeypatch.setattr(jaxlib, "__version__", version)
     monkeypatch.setenv("XLA_FLAGS", given)
-    xla.for_small_problems()
-    xla.for_small_problems()  # a cell that runs again
+    course.for_small_problems()
+    course.for_small_problems()  # a cell that runs again
     return os.environ["XLA_FLAGS"]
 
 
 def test_flags_that_are_given_come_last_and_so_win(monkeypatch):
     flags = flags_after(monkeypatch, "0.10.2", "--xla_backend_optimization_level=3")
-    assert flags == f"{xla.QUICK['0.10']} --xla_backend_optimization_level=3"
+    assert flags == f"{course.QUICK['0.10']} --xla_backend_optimization_level=3"
 
 
 def test_another_version_is_left_alone(monkeypatch):

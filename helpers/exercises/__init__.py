@@ -10,26 +10,26 @@ from typing import Any, NamedTuple
 
 from IPython.display import display
 
-from helpers import (
-    _exercises_01,
-    _exercises_02,
-    _exercises_03,
-    _exercises_04,
-    _exercises_05,
-    _exercises_06,
+from helpers.exercises import (
+    notebook_01,
+    notebook_02,
+    notebook_03,
+    notebook_04,
+    notebook_05,
+    notebook_06,
 )
-from helpers._answers import Finding, judge, wrong
+from helpers.exercises.judge import Finding, judge, wrong
 
 __all__ = ["check", "progress"]
 
 # By notebook, in the order of the exercises; a name occurs once.
 EXERCISES = {
-    "01": _exercises_01.EXERCISES,
-    "02": _exercises_02.EXERCISES,
-    "03": _exercises_03.EXERCISES,
-    "04": _exercises_04.EXERCISES,
-    "05": _exercises_05.EXERCISES,
-    "06": _exercises_06.EXERCISES,
+    "01": notebook_01.EXERCISES,
+    "02": notebook_02.EXERCISES,
+    "03": notebook_03.EXERCISES,
+    "04": notebook_04.EXERCISES,
+    "05": notebook_05.EXERCISES,
+    "06": notebook_06.EXERCISES,
 }
 
 MARKS = {"right": "✓", "wrong": "✗", "not attempted": "…"}

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from helpers import bounds, decoder, gaussian
-from helpers._answers import Experiment, Formula, right, wrong
-from helpers._exercises_02 import mean_and_sigma
+from helpers.exercises.judge import Experiment, Formula, right, wrong
+from helpers.exercises.notebook_02 import mean_and_sigma
 from helpers.gaussian import Gaussian
 
 

@@ -1,4 +1,4 @@
-"""What XLA takes, the compiler that JAX has: its time, and memory for its programs."""
+"""What a notebook's first cell sets up: precision, the compiler, the figures' style."""
 
 import contextlib
 import ctypes
@@ -8,11 +8,24 @@ import os
 import jax
 import jaxlib
 
+from helpers import plotting
+
 # By version of jaxlib, since XLA ends the process at a flag that it does not know. The
 # older generator of code takes half the time, and so does less optimization.
 QUICK = {
     "0.10": "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=1"
 }
+
+
+def start() -> None:
+    """Set up a notebook of the course; call it before the first computation.
+
+    Numbers are float64, so that identities hold to many digits. Programs are compiled
+    for small problems, and figures are drawn in the course's style.
+    """
+    for_small_problems()
+    jax.config.update("jax_enable_x64", True)
+    plotting.use_course_style()
 
 
 def for_small_problems() -> None:
