@@ -235,7 +235,7 @@ def checked(params):
     shape = encoder.weights[0].shape[0], encoder.biases[-1].shape[0]
     if shape != (d, 2 * m):
         raise ValueError(
-            f"params.encoder: got {shape[0]} inputs and {shape[1]} outputs, wanted "
+            f"params.encoder: got {shape[0]} inputs and {shape[1]} outputs, expected "
             f"{d} and {2 * m}: x's dimension, and twice the decoder's {m} inputs"
         )
     return VAE(encoder, mirrored)
@@ -248,5 +248,5 @@ def checked_data(params, x, sigma_x, likelihood, name="x"):
     if likelihood == "bernoulli":
         _checks.not_negative(name, x, "n d")
         if not isinstance(x, jax.core.Tracer) and (x > 1).any():
-            raise ValueError(f"{name}: got {x.max()}, wanted entries from 0 to 1")
+            raise ValueError(f"{name}: got {x.max()}, expected entries from 0 to 1")
     return x, _checks.positive("sigma_x", sigma_x, "")

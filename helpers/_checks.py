@@ -1,46 +1,125 @@
-"""What a valid argument is.
+"""What a valid argument is, and the decorator that asks it of a public function.
 
-Each function returns its argument as an array, or raises a ValueError that names
-the argument, says what came and what was wanted. Shapes are checked always; values
-only where there are any, so that `jit`, `vmap` and `grad` see no difference.
+A function's annotations are its contract:
+
+    @checked
+    def log_prob(params: Mixture, x: Float[Array, "n d"]) -> Float[Array, " n"]:
+        return logsumexp(log_joint(params, x), axis=1)
+
+`checked` turns each argument into what its annotation says, or raises a ValueError that
+names the argument, says what came and what was expected. Then it runs the function
+compiled. The function itself is left with its formula.
+
+Shapes are checked always; values only where there are any, so that `jit`, `vmap` and
+`grad` see no difference.
 """
 
+import functools
+import inspect
+import numbers
 import operator
+import typing
+from types import NoneType
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import AbstractArray, Array, Float
 
 # Entries that are looked at together.
 BLOCK = 2**18
 
 
+def checked(function=None, *, given=None, result=None):
+    """Check a function's arguments by their annotations, and compile the function.
+
+    An array annotation asks for floats of that shape, where an axis that an earlier
+    argument has named must have the same length. A NamedTuple is checked field by
+    field, `int` is a count of at least 1, `Literal` one of its words, and
+    `Annotated[..., check]` adds a check of this module, such as `positive`. Arguments
+    that are no arrays (counts, words, functions) are constants of the program.
+
+    Args:
+        function: what to wrap.
+        given: called with the valid arguments by name; raises what concerns several
+            of them at once.
+        result: called with the outcome and then the arguments by name, where there are
+            values to look at; returns what the caller gets, or raises.
+    """
+    if function is None:
+        return functools.partial(checked, given=given, result=result)
+    signature = inspect.signature(function)
+    hints = typing.get_type_hints(function, include_extras=True)
+    constants = [name for name in signature.parameters if not _of_arrays(hints[name])]
+    compiled = jax.jit(function, static_argnames=constants)
+
+    @functools.wraps(function)
+    def with_valid_arguments(*args, **kwargs):
+        arguments = valid_arguments(signature, hints, args, kwargs)
+        if given is not None:
+            given(**arguments)
+        outcome = compiled(**arguments)
+        if result is not None and not any(map(_is_traced, jax.tree.leaves(outcome))):
+            outcome = result(outcome, **arguments)
+        return outcome
+
+    return with_valid_arguments
+
+
+def valid_arguments(signature, hints, args, kwargs):
+    """Return all arguments by name, each as its annotation says."""
+    bound = signature.bind(*args, **kwargs)
+    bound.apply_defaults()
+    sizes = {}
+    return {
+        name: valid(name, value, hints[name], sizes)
+        for name, value in bound.arguments.items()
+    }
+
+
+def valid(name, value, annotation, sizes):
+    """Return a value as its annotation says; lengths of axes are kept in `sizes`."""
+    annotation, check = _split(annotation)
+    if value is None and NoneType in typing.get_args(annotation):
+        return None
+    if inspect.isclass(annotation) and hasattr(annotation, "_fields"):
+        return _valid_tuple(name, value, annotation, sizes)
+    shapes = _shapes(annotation)
+    if shapes:
+        array = (check or as_array)(name, value, *shapes, **sizes)
+        sizes.update(_sizes(array.shape, shapes, sizes))
+        return array
+    if _is_key(annotation):
+        return key(value)
+    if int in (annotation, *typing.get_args(annotation)):
+        return (check or count)(name, value)
+    if annotation is bool:
+        return bool(one_of(name, value, True, False))
+    if typing.get_origin(annotation) is Literal:
+        return one_of(name, value, *typing.get_args(annotation))
+    return check(name, value) if check else value
+
+
 def as_array(name, value, *shapes, **sizes):
     """Return `value` as a finite floating array of one of the named shapes.
 
-    `as_array("x", x, "n d", d=2)` wants two axes, the second of length 2.
+    `as_array("x", x, "n d", d=2)` expects two axes, the second of length 2.
     """
-    try:
-        if isinstance(value, np.ndarray | np.number | float | int):
-            # jnp.asarray would compile a program for each new shape of these
-            value = jax.device_put(value, may_alias=False)
-        array = jnp.asarray(value)
-        if not jnp.issubdtype(array.dtype, jnp.floating):
-            array = jnp.asarray(value, dtype=float)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(
-            f"{name}: got {type(value).__name__} {value!r:.60}, wanted real numbers"
-        ) from error
+    array = _floats(name, value)
     if not any(_fits(array.shape, shape.split(), sizes) for shape in shapes):
-        wanted = " or ".join(f"({', '.join(shape.split())})" for shape in shapes)
-        known = ", ".join(f"{axis} = {size}" for axis, size in sizes.items())
+        expected = " or ".join(f"({', '.join(shape.split())})" for shape in shapes)
+        axes = {axis for shape in shapes for axis in shape.split()}
+        known = ", ".join(f"{axis} = {n}" for axis, n in sizes.items() if axis in axes)
         raise ValueError(
-            f"{name}: got shape {array.shape}, wanted {wanted}"
+            f"{name}: got shape {array.shape}, expected {expected}"
             + (f" with {known}" if known else "")
             + _hint(array.shape, shapes, sizes)
         )
     if 0 in array.shape:
-        raise ValueError(f"{name}: got shape {array.shape}, wanted at least one entry")
+        raise ValueError(
+            f"{name}: got shape {array.shape}, expected at least one entry"
+        )
     _every(name, array, np.isfinite, "finite numbers")
     return array
 
@@ -59,10 +138,10 @@ def not_negative(name, value, *shapes, **sizes):
     return array
 
 
-def simplex(name, value, shape, **sizes):
+def simplex(name, value, *shapes, **sizes):
     """Return `value` as probabilities that sum to one, along the last axis."""
-    array = not_negative(name, value, shape, **sizes)
-    if not isinstance(array, jax.core.Tracer):
+    array = not_negative(name, value, *shapes, **sizes)
+    if not _is_traced(array):
         totals = np.asarray(array, dtype=float).sum(axis=-1)
         # k summands, each rounded once: the honest size of the rounding error
         error = 4 * array.shape[-1] * float(jnp.finfo(array.dtype).eps)
@@ -71,32 +150,74 @@ def simplex(name, value, shape, **sizes):
             where = tuple(map(int, bad[0]))
             place = f" in row {where[0]}" if where else ""
             raise ValueError(
-                f"{name}: got a sum of {totals[where]}{place}, wanted a sum of 1"
+                f"{name}: got a sum of {totals[where]}{place}, expected a sum of 1"
             )
     return array
 
 
 def log_density(name, value, *shapes, **sizes):
     """Return `value` as an array of logs: finite, or -inf where the density is 0."""
-    array = jnp.asarray(value)
-    if isinstance(array, jax.core.Tracer):
-        as_array(name, array, *shapes, **sizes)
-    else:
-        known = np.asarray(array)
-        as_array(name, np.where(np.isneginf(known), 0, known), *shapes, **sizes)
-        nowhere = np.argwhere(np.isneginf(np.asarray(array)).all(axis=-1))
-        if len(nowhere):
-            raise ValueError(
-                f"{name}: got -inf for every z"
-                + (f" in row {nowhere[0][0]}" if array.ndim > 1 else "")
-                + ", wanted a finite entry"
-            )
+    if _is_traced(value):
+        return as_array(name, value, *shapes, **sizes)
+    array = _floats(name, value)
+    known = np.asarray(array)
+    as_array(name, np.where(np.isneginf(known), 0, known), *shapes, **sizes)
+    nowhere = np.argwhere(np.isneginf(known).all(axis=-1))
+    if len(nowhere):
+        raise ValueError(
+            f"{name}: got -inf for every z"
+            + (f" in row {nowhere[0][0]}" if array.ndim > 1 else "")
+            + ", expected a finite entry"
+        )
     return array
+
+
+def covariance(name, value, *shapes, **sizes):
+    """Return `value` as positive variances, or symmetric positive definite matrices."""
+    array = as_array(name, value, *shapes, **sizes)
+    if array.ndim < 3:
+        return positive(name, array, *shapes, **sizes)
+    if not _is_traced(array):
+        for index, matrix in enumerate(np.asarray(array, dtype=float)):
+            _positive_definite(name, index, matrix, array.dtype)
+    return array
+
+
+def _positive_definite(name, index, matrix, dtype):
+    skew = np.abs(matrix - matrix.T).max()
+    if skew > 1e-5 * np.abs(matrix).max():
+        raise ValueError(
+            f"{name}: got entries {skew:.4g} apart across the diagonal of matrix "
+            f"{index}, expected a symmetric matrix"
+        )
+    variances = np.diagonal(matrix)
+    if not (variances > 0).all():
+        raise ValueError(
+            f"{name}: got the variance {variances.min():.4g} in matrix {index}, "
+            "expected all above 0"
+        )
+    # as correlations, so that it makes no difference in which units a column is
+    scale = np.sqrt(variances)
+    least = np.linalg.eigvalsh(matrix / scale[:, None] / scale[None, :])[0]
+    # an eigenvalue of 0 comes out of rounding as this, with either sign
+    error = len(matrix) * float(jnp.finfo(dtype).eps)
+    if least < -error:
+        raise ValueError(
+            f"{name}: got the eigenvalue {np.linalg.eigvalsh(matrix)[0]:.4g} in matrix "
+            f"{index}, expected all above 0 (positive definite)"
+        )
+    if least <= error:
+        advice = ", or compute in float64" if dtype == jnp.float32 else ""
+        raise ValueError(
+            f"{name}: got an eigenvalue that is too small beside the largest for "
+            f"{dtype} in matrix {index}, expected a positive definite one, whose "
+            f"columns do not depend on each other; leave a column out{advice}"
+        )
 
 
 def at_least_distinct(name, x, least):
     """Raise unless the points `n d` have at least so many distinct ones."""
-    if isinstance(x, jax.core.Tracer):
+    if _is_traced(x):
         return
     parts = [part for _, part in _parts(x)]
     distinct, size = 0, 1024
@@ -107,40 +228,17 @@ def at_least_distinct(name, x, least):
         size *= 4
     if distinct < least and x.is_fully_addressable:
         raise ValueError(
-            f"{name}: got {distinct} distinct points, wanted at least num_components = "
-            f"{least}"
+            f"{name}: got {distinct} distinct points, expected at least num_components "
+            f"= {least}"
         )
-
-
-def covariance(name, value, *shapes, **sizes):
-    """Return `value` as positive variances, or symmetric positive definite matrices."""
-    array = as_array(name, value, *shapes, **sizes)
-    if array.ndim < 3:
-        return positive(name, array, *shapes, **sizes)
-    if not isinstance(array, jax.core.Tracer):
-        for index, matrix in enumerate(np.asarray(array, dtype=float)):
-            skew = np.abs(matrix - matrix.T).max()
-            if skew > 1e-5 * np.abs(matrix).max():
-                raise ValueError(
-                    f"{name}: got entries {skew:.4g} apart across the diagonal of "
-                    f"matrix {index}, wanted a symmetric matrix"
-                )
-            values = np.linalg.eigvalsh(matrix)
-            # an eigenvalue of 0 comes out of rounding as this, with either sign
-            if values[0] <= len(matrix) * jnp.finfo(array.dtype).eps * values[-1]:
-                raise ValueError(
-                    f"{name}: got the eigenvalue {values[0]:.4g} in matrix {index}, "
-                    "wanted all above 0 (positive definite)"
-                )
-    return array
 
 
 def one_of(name, value, *choices):
     """Return `value` if it is one of the choices."""
-    if value not in choices:
-        raise ValueError(
-            f"{name}: got {value!r}, wanted {' or '.join(map(repr, choices))}"
-        )
+    # by hand, since an array compares entry by entry
+    if not any(type(value) in (type(c), np.bool) and value == c for c in choices):
+        expected = " or ".join(map(repr, choices))
+        raise ValueError(f"{name}: got {value!r:.60}, expected {expected}")
     return value
 
 
@@ -149,10 +247,12 @@ def count(name, value, *, low=1, high=None):
     try:
         number = operator.index(value)
     except TypeError:
-        raise ValueError(f"{name}: got {value!r}, wanted a whole number") from None
+        raise ValueError(
+            f"{name}: got {value!r:.60}, expected a whole number"
+        ) from None
     if number < low or (high is not None and number > high):
-        wanted = f"at least {low}" if high is None else f"{low} to {high}"
-        raise ValueError(f"{name}: got {number}, wanted {wanted}")
+        expected = f"at least {low}" if high is None else f"{low} to {high}"
+        raise ValueError(f"{name}: got {number}, expected {expected}")
     return number
 
 
@@ -162,9 +262,183 @@ def key(value):
     is_key = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
     if not is_key or value.shape:
         raise ValueError(
-            f"key: got {type(value).__name__}, wanted one key from jax.random.key(seed)"
+            f"key: got {type(value).__name__}, expected one key from "
+            "jax.random.key(seed)"
         )
     return value
+
+
+def optimizer(name, value):
+    """Return `value` if it is an optax optimiser."""
+    if not (hasattr(value, "init") and hasattr(value, "update")):
+        raise ValueError(
+            f"{name}: got {type(value).__name__}, expected an optax optimiser"
+        )
+    return value
+
+
+# How annotations say it.
+Positive = Annotated[float | Float[Array, ""], positive]
+NotNegative = Annotated[float | Float[Array, ""], not_negative]
+Optimizer = Annotated[Any, optimizer]
+
+
+def _split(annotation):
+    """An annotation and its check, which only `Annotated` has."""
+    if typing.get_origin(annotation) is Annotated:
+        return annotation.__origin__, annotation.__metadata__[0]
+    return annotation, None
+
+
+def _shapes(annotation):
+    """The shapes that an annotation allows, nothing if it is not of floats."""
+    options = (annotation, *typing.get_args(annotation))
+    return [option.dim_str for option in options if _is_floats(option)]
+
+
+def _is_floats(annotation):
+    return _is_array(annotation) and not _is_key(annotation)
+
+
+def _is_array(annotation):
+    return inspect.isclass(annotation) and issubclass(annotation, AbstractArray)
+
+
+def _is_key(annotation):
+    return _is_array(annotation) and annotation.dtypes == ("prng_key",)
+
+
+def _of_arrays(annotation):
+    annotation, _ = _split(annotation)
+    options = (annotation, *typing.get_args(annotation))
+    return any(_is_array(o) or hasattr(o, "_fields") for o in options)
+
+
+def _valid_tuple(name, value, kind, sizes):
+    fields = ", ".join(kind._fields)
+    if not isinstance(value, kind):
+        raise ValueError(
+            f"{name}: got {type(value).__name__}, expected a {kind.__name__}({fields})"
+        )
+    if hasattr(kind, "_valid"):  # what its fields alone do not say
+        return value._valid(name)
+    hints = typing.get_type_hints(kind, include_extras=True)
+    return kind(
+        *(
+            valid(f"{name}.{field}", getattr(value, field), hints[field], sizes)
+            for field in kind._fields
+        )
+    )
+
+
+def _sizes(shape, shapes, sizes):
+    """The axes' lengths by name, from the shape that fits."""
+    axes = next(s.split() for s in shapes if _fits(shape, s.split(), sizes))
+    return dict(zip(axes, shape, strict=True))
+
+
+def _is_traced(value):
+    return isinstance(value, jax.core.Tracer)
+
+
+def _floats(name, value):
+    """A value as an array of floats on the device, in the precision that it has.
+
+    Whole numbers become floats before they reach the device, which would wrap them to
+    32 bits. Half precision is computed in float32: its sums would overflow.
+    """
+    if isinstance(value, jax.Array):
+        if jnp.issubdtype(value.dtype, jnp.complexfloating):
+            raise ValueError(f"{name}: got complex numbers, expected real numbers")
+        if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+            raise ValueError(f"{name}: got a random key, expected real numbers")
+        if not jnp.issubdtype(value.dtype, jnp.floating):
+            return value.astype(float)
+        return value.astype(jnp.float32) if value.dtype.itemsize < 4 else value
+    if any(map(_is_traced, jax.tree.leaves(value))):
+        return jnp.asarray(value, dtype=float)  # a list with traced entries
+    array = _numpy_floats(name, value)
+    dtype = jax.dtypes.canonicalize_dtype(array.dtype)
+    if array.dtype != dtype:
+        with np.errstate(over="ignore"):
+            narrow = array.astype(dtype)
+        lost = np.argwhere(np.isinf(narrow) & np.isfinite(array))
+        if len(lost):
+            raise ValueError(
+                f"{name}: got {array[tuple(lost[0])]:.4g}{_place(lost[0])}, expected "
+                "numbers that float32 can hold, up to 3.4e38; rescale them, or switch "
+                'on jax.config.update("jax_enable_x64", True) first'
+            )
+        array = narrow
+    # jnp.asarray would compile a program for each new shape
+    return jax.device_put(array, may_alias=False)
+
+
+def _numpy_floats(name, value):
+    """A value as a NumPy array of float32 or float64."""
+    try:
+        if np.ma.isMaskedArray(value):
+            gaps = np.argwhere(np.ma.getmaskarray(value))
+            if len(gaps):
+                raise ValueError(
+                    f"{name}: got a masked entry{_place(gaps[0])} ({len(gaps)} of "
+                    f"{value.size} entries), expected finite numbers"
+                )
+            value = value.data
+        if hasattr(value, "columns") and hasattr(value, "to_numpy"):
+            return _frame_floats(name, value)
+        array = np.asarray(value)
+        if array.dtype.kind in "USmMV" or not _holds_numbers(array):
+            raise TypeError
+        if array.dtype.kind == "c":
+            raise ValueError(f"{name}: got complex numbers, expected real numbers")
+        single = array.dtype.kind == "f" and array.dtype.itemsize <= 4
+        single = single or array.dtype.name in ("bfloat16", "float16")
+        return array.astype(np.float32 if single else np.float64)
+    except (TypeError, OverflowError) as error:
+        raise ValueError(
+            f"{name}: got {type(value).__name__} {value!r:.60}, expected real numbers"
+        ) from error
+    except ValueError as error:
+        if str(error).startswith(f"{name}"):
+            raise
+        raise ValueError(
+            f"{name}: got {type(value).__name__} {value!r:.60}, expected real numbers "
+            "in rows of one length"
+        ) from error
+
+
+def _holds_numbers(array):
+    """Whether an array of Python objects has numbers only: no None, no words."""
+    return not array.dtype.hasobject or all(
+        isinstance(entry, numbers.Number | np.bool) for entry in array.ravel()
+    )
+
+
+def _frame_floats(name, frame):
+    """The columns of a data frame as floats; a gap or a word is named by its column."""
+    columns = []
+    for label in frame.columns:
+        column = frame[label]
+        try:
+            column_floats = column.to_numpy(dtype=float, na_value=np.nan)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"{name}: got column {label!r} of {column.dtype}, expected real numbers"
+            ) from None
+        gaps = np.flatnonzero(np.isnan(column_floats))
+        if len(gaps):
+            raise ValueError(
+                f"{name}: got a gap in column {label!r}, row {gaps[0]} ({len(gaps)} in "
+                "that column), expected finite numbers"
+            )
+        columns.append(column_floats)
+    return np.stack(columns, axis=1)
+
+
+def _place(where):
+    where = tuple(map(int, where))
+    return f" at index {where}" if where else ""
 
 
 def _fits(shape, axes, sizes):
@@ -175,15 +449,15 @@ def _fits(shape, axes, sizes):
 
 
 def _hint(shape, shapes, sizes):
-    if shapes != ("n d",) or len(shape) != 1:
+    if tuple(shapes) != ("n d",) or len(shape) != 1:
         return ""
     many, one = "x[:, None] for points of one dimension", "x[None, :] for one point"
     known = {1: many, shape[0]: one}.get(sizes.get("d"), f"{many} or {one}")
     return f": each row is one point, so use {known}"
 
 
-def _every(name, array, condition, wanted):
-    if isinstance(array, jax.core.Tracer):
+def _every(name, array, condition, expected):
+    if _is_traced(array):
         return
     for start, part in _parts(array):
         # a mask of all the entries would be memory that grows with them
@@ -191,11 +465,9 @@ def _every(name, array, condition, wanted):
         if all(condition(block).all() for block in blocks):
             continue
         bad = np.argwhere(~condition(part))
-        where = tuple(map(int, bad[0] + start))
-        place = f" at index {where}" if where else ""
         raise ValueError(
-            f"{name}: got {part[tuple(bad[0])]}{place} "
-            f"({len(bad)} of {part.size} entries), wanted {wanted}"
+            f"{name}: got {part[tuple(bad[0])]}{_place(bad[0] + start)} "
+            f"({len(bad)} of {part.size} entries), expected {expected}"
         )
 
 

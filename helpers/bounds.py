@@ -154,7 +154,7 @@ def decompositions(
         if not any(traced) and np.any(
             np.asarray(table.mass)[:, np.asarray(prior) == 0]
         ):
-            raise ValueError("prior: got 0 where q is not, wanted entries above 0")
+            raise ValueError("prior: got 0 where q is not, expected entries above 0")
         log_prior = _log(prior)[None, :]
     return _decompositions(table, log_prior)
 
@@ -219,7 +219,7 @@ def importance_weighted_bound_exact(
     if k**num_samples > 100_000:
         raise ValueError(
             f"num_samples: got {num_samples}, which makes {k}^{num_samples} draws, "
-            "wanted at most 100000; use importance_weighted_bound"
+            "expected at most 100000; use importance_weighted_bound"
         )
     draws = np.array(list(itertools.product(range(k), repeat=num_samples)))
     log_ratios = (table.log_joint - table.log_q)[:, draws]

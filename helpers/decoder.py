@@ -208,7 +208,7 @@ def posterior_on_grid(
         if change[worst] > 1e-3:
             raise ValueError(
                 f"x: got a point, x[{worst}], whose posterior is too narrow for the "
-                f"quadrature's {NUM_NODES} nodes, wanted one nearer to the curve or a "
+                f"quadrature's {NUM_NODES} nodes, expected one nearer to the curve or a "
                 f"sigma_x above {sigma_x}"
             )
     return _density(*_checked(params, x, z, sigma_x), log_marginal)
@@ -276,12 +276,12 @@ def _quadrature(params, x, sigma_x, num_nodes):
     prior = _prior(params)
     if len(prior.mean) != 1:
         raise ValueError(
-            f"params: got a decoder of a {len(prior.mean)}-dimensional z, wanted one "
+            f"params: got a decoder of a {len(prior.mean)}-dimensional z, expected one "
             "dimension; use log_marginal_importance"
         )
     num_nodes = _checks.count("num_nodes", num_nodes, low=3)
     if num_nodes % 2 == 0:
-        raise ValueError(f"num_nodes: got {num_nodes}, wanted an odd number")
+        raise ValueError(f"num_nodes: got {num_nodes}, expected an odd number")
     z = np.linspace(
         -quadrature.Z_MAX, quadrature.Z_MAX, num_nodes, dtype=prior.mean.dtype
     )

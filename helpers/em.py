@@ -209,7 +209,7 @@ def gradient_ascent(
     params, x = _start(params, x)
     if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
         raise ValueError(
-            f"optimizer: got {type(optimizer).__name__}, wanted an optax optimiser"
+            f"optimizer: got {type(optimizer).__name__}, expected an optax optimiser"
         )
     sizes = _sizes(num_steps, chunk_size)
     tol = _checks.not_negative("tol", tol, "")
@@ -247,7 +247,7 @@ def convergence_rate(params: Mixture, x: Float[Array, "n d"]) -> Float[Array, ""
     if np.asarray(moved) > np.cbrt(jnp.finfo(moved.dtype).eps):
         raise ValueError(
             f"params: got a point that a step of EM moves by {moved:.1e} of the data's "
-            "spread, wanted a fixed point; fit with a smaller tol"
+            "spread, expected a fixed point; fit with a smaller tol"
         )
     # NumPy: JAX finds the eigenvalues of such a matrix on the CPU only
     return jnp.asarray(np.abs(np.linalg.eigvals(jacobian)).max(), moved.dtype)

@@ -152,7 +152,7 @@ def exact_gradient(
     if num_nodes ** len(mean) > MAX_POINTS:
         raise ValueError(
             f"num_nodes: got {num_nodes}, which makes {num_nodes}^{len(mean)} points, "
-            f"wanted at most {MAX_POINTS}; use score_function"
+            f"expected at most {MAX_POINTS}; use score_function"
         )
     _check_scalar(f, mean)
     fine, size = _gauss_hermite(f, mean, sigma, num_nodes)
@@ -209,5 +209,5 @@ def _check_scalar(f, z):
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
     if shape != () or not jnp.issubdtype(dtype, jnp.floating):
         raise ValueError(
-            f"f: got {value} for a z of shape {z.shape}, wanted one real number"
+            f"f: got {value} for a z of shape {z.shape}, expected one real number"
         )

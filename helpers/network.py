@@ -37,7 +37,7 @@ def init(key: Key[Array, ""], sizes: Sequence[int]) -> Decoder:
     """
     sizes = [_checks.count("sizes", size) for size in sizes]
     if len(sizes) < 2:
-        raise ValueError(f"sizes: got {sizes}, wanted at least z's and x's dimension")
+        raise ValueError(f"sizes: got {sizes}, expected at least z's and x's dimension")
     return _init(_checks.key(key), tuple(sizes))
 
 
@@ -83,7 +83,7 @@ def checked(params):
     if not len(params.weights) == len(params.biases) > 0:
         raise ValueError(
             f"params: got {len(params.weights)} weights and {len(params.biases)} "
-            "biases, wanted one of each for every layer, and at least one layer"
+            "biases, expected one of each for every layer, and at least one layer"
         )
     weights, biases, sizes = [], [], {}
     for layer, (weight, bias) in enumerate(

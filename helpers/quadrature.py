@@ -41,13 +41,13 @@ def tabulate(log_joint, q, num_nodes):
     variance = _checks.positive("q.variance", q.variance, "", "m", m=len(mean))
     if len(mean) not in NUM_NODES:
         raise ValueError(
-            f"q.mean: got {len(mean)} dimensions, wanted one or two for a grid; use "
+            f"q.mean: got {len(mean)} dimensions, expected one or two for a grid; use "
             "importance_weighted_bound"
         )
     num_nodes = NUM_NODES[len(mean)] if num_nodes is None else num_nodes
     num_nodes = _checks.count("num_nodes", num_nodes, low=3)
     if num_nodes % 2 == 0:
-        raise ValueError(f"num_nodes: got {num_nodes}, wanted an odd number")
+        raise ValueError(f"num_nodes: got {num_nodes}, expected an odd number")
     z, log_q, mass, log_cell = _density_on_grid(Gaussian(mean, variance), num_nodes)
     table = Table(evaluate(log_joint, z), log_q, mass, log_cell, z)
     if not isinstance(table.mass + table.log_joint, jax.core.Tracer):
@@ -79,7 +79,7 @@ def _check(table, shape):
     if cut > tolerance:
         raise ValueError(
             f"log_joint: got p(x, z) still {cut:.1e} of its peak at the grid's edge, "
-            "wanted a density that vanishes there; rescale z"
+            "expected a density that vanishes there; rescale z"
         )
     energy = np.where(mass > 0, mass * log_joint, 0)
     every_other = (slice(None, None, 2),) * len(shape)

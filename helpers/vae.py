@@ -135,7 +135,7 @@ def fit(
     beta = _checks.not_negative("beta", beta, "")
     if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
         raise ValueError(
-            f"optimizer: got {type(optimizer).__name__}, wanted an optax optimiser"
+            f"optimizer: got {type(optimizer).__name__}, expected an optax optimiser"
         )
     dtype = jnp.result_type(x, *jax.tree.leaves(params))
     params, x, held_out, numbers = jax.tree.map(
@@ -251,11 +251,11 @@ def latent_grid(
     params = _autoencoder.checked(params)
     latents = params.decoder.weights[0].shape[0]
     if latents != 2:
-        raise ValueError(f"params: got a z of {latents} dimensions, wanted two")
+        raise ValueError(f"params: got a z of {latents} dimensions, expected two")
     num_per_axis = _checks.count("num_per_axis", num_per_axis, low=2)
     mass = _checks.positive("mass", mass, "")
     if not isinstance(mass, jax.core.Tracer) and not mass < 1:
-        raise ValueError(f"mass: got {mass}, wanted a number below 1")
+        raise ValueError(f"mass: got {mass}, expected a number below 1")
     z = _quantiles(mass, num_per_axis, params.decoder.weights[0].dtype)
     x = decode(params, z.reshape(-1, 2), likelihood=likelihood)
     return x.reshape(num_per_axis, num_per_axis, -1), z

@@ -210,10 +210,10 @@ def no_leaks():
 
 @pytest.fixture
 def refused(as_user):
-    """Expect a ValueError that names the argument, what came and what was wanted."""
+    """Expect a ValueError that names the argument, what came and what was expected."""
 
-    def expect(argument, came, wanted):
-        name, came, wanted = map(re.escape, (argument, came, wanted))
-        return pytest.raises(ValueError, match=f"(?s)^{name}: .*{came}.*{wanted}")
+    def expect(argument, came, expected):
+        name, came, expected = map(re.escape, (argument, came, expected))
+        return pytest.raises(ValueError, match=f"(?s)^{name}: .*{came}.*{expected}")
 
     return expect

@@ -274,7 +274,7 @@ def test_dtype_is_kept(dtype):
 
 
 @pytest.mark.parametrize(
-    ("log_joint", "q", "argument", "came", "wanted"),
+    ("log_joint", "q", "argument", "came", "expected"),
     [
         (LOG_JOINT, ANY_Q[:, :2], "q", "shape (20, 2)", "k = 3"),
         (LOG_JOINT, ANY_Q[0], "q", "shape (3,)", "(n, k)"),
@@ -292,16 +292,18 @@ def test_dtype_is_kept(dtype):
     ],
 )
 @pytest.mark.parametrize("function", [bounds.elbo, bounds.gap])
-def test_bad_input_is_refused(refused, function, log_joint, q, argument, came, wanted):
-    with refused(argument, came, wanted):
+def test_bad_input_is_refused(
+    refused, function, log_joint, q, argument, came, expected
+):
+    with refused(argument, came, expected):
         function(log_joint, q)
 
 
 @pytest.mark.parametrize(
-    ("num_nodes", "came", "wanted"), [(4, "4", "odd"), (1, "1", "at least 3")]
+    ("num_nodes", "came", "expected"), [(4, "4", "odd"), (1, "1", "at least 3")]
 )
-def test_bad_grids_are_refused(refused, num_nodes, came, wanted):
-    with refused("num_nodes", came, wanted):
+def test_bad_grids_are_refused(refused, num_nodes, came, expected):
+    with refused("num_nodes", came, expected):
         bounds.elbo(bent_joint, STANDARD, num_nodes=num_nodes)
 
 
@@ -315,20 +317,20 @@ def test_a_narrow_q_is_exact_on_a_finer_grid():
 
 
 @pytest.mark.parametrize(
-    ("prior", "came", "wanted"),
+    ("prior", "came", "expected"),
     [
         ([0.5, 0.5], "shape (2,)", "k = 3"),
         ([0.5, 0.6, 0.1], "1.2", "a sum of 1"),
         ([0.5, 0.5, 0.0], "0 where q is not", "above 0"),
     ],
 )
-def test_bad_priors_are_refused(refused, prior, came, wanted):
-    with refused("prior", came, wanted):
+def test_bad_priors_are_refused(refused, prior, came, expected):
+    with refused("prior", came, expected):
         bounds.decompositions(LOG_JOINT, ANY_Q, prior)
 
 
 @pytest.mark.parametrize(
-    ("key", "num_samples", "argument", "came", "wanted"),
+    ("key", "num_samples", "argument", "came", "expected"),
     [
         (0, 3, "key", "int", "jax.random.key"),
         (KEYS[0], 0, "num_samples", "0", "at least 1"),
@@ -336,9 +338,9 @@ def test_bad_priors_are_refused(refused, prior, came, wanted):
     ],
 )
 def test_bad_requests_for_samples_are_refused(
-    refused, key, num_samples, argument, came, wanted
+    refused, key, num_samples, argument, came, expected
 ):
-    with refused(argument, came, wanted):
+    with refused(argument, came, expected):
         bounds.importance_weighted_bound(key, LOG_JOINT, ANY_Q, num_samples=num_samples)
 
 

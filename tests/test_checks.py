@@ -36,15 +36,19 @@ def test_a_number_too_large_for_any_float_is_refused(as_user):
         (None, "NoneType"),
         ("3", "str '3'"),
         ([[1], [2, 3]], "list"),
-        ([1j], "list"),
+        ([1j], "complex numbers"),
         ({"a": 1.0}, "dict"),
-        (np.ma.array([1.0, 2.0], mask=[0, 1]), "MaskedArray"),
     ],
     ids=lambda value: type(value).__name__,
 )
 def test_what_is_not_real_numbers_is_refused(refused, value, came):
     with refused("x", came, "real numbers"):
         _checks.as_array("x", value, "n")
+
+
+def test_the_first_gap_of_a_masked_array_is_named(refused):
+    with refused("x", "a masked entry at index (1,) (1 of 2 entries)", "finite"):
+        _checks.as_array("x", np.ma.array([1.0, 2.0], mask=[0, 1]), "n")
 
 
 @pytest.mark.bad_input
@@ -84,7 +88,7 @@ def test_values_of_traced_arrays_are_not_looked_at(nan_is_meant):
 
 @pytest.mark.bad_input
 def test_shapes_of_traced_arrays_are_looked_at():
-    with pytest.raises(ValueError, match=r"^x: got shape \(2,\), wanted \(n, d\)"):
+    with pytest.raises(ValueError, match=r"^x: got shape \(2,\), expected \(n, d\)"):
         jax.jit(lambda x: _checks.as_array("x", x, "n d"))(jnp.ones(2))
 
 
@@ -102,8 +106,8 @@ def test_what_is_not_a_whole_number_is_refused(refused, value):
 
 
 @pytest.mark.parametrize(
-    ("value", "high", "wanted"), [(0, None, "at least 1"), (4, 3, "1 to 3")]
+    ("value", "high", "expected"), [(0, None, "at least 1"), (4, 3, "1 to 3")]
 )
-def test_a_count_out_of_range_is_refused(refused, value, high, wanted):
-    with refused("k", str(value), wanted):
+def test_a_count_out_of_range_is_refused(refused, value, high, expected):
+    with refused("k", str(value), expected):
         _checks.count("k", value, high=high)

@@ -326,11 +326,11 @@ def test_more_nodes_mend_what_few_cannot():
 
 
 @pytest.mark.parametrize(
-    ("num_nodes", "wanted"),
+    ("num_nodes", "expected"),
     [(2000, "odd"), (1, "at least 3"), (2001.0, "whole number"), (None, "whole")],
 )
-def test_bad_numbers_of_nodes_are_refused(refused, num_nodes, wanted):
-    with refused("num_nodes", str(num_nodes), wanted):
+def test_bad_numbers_of_nodes_are_refused(refused, num_nodes, expected):
+    with refused("num_nodes", str(num_nodes), expected):
         decoder.log_marginal_quadrature(BENT, X, num_nodes=num_nodes)
 
 
@@ -351,7 +351,7 @@ POINT, ZERO = np.zeros((1, 2)), np.zeros((1, 1))
 
 
 @pytest.mark.parametrize(
-    ("sigma_x", "came", "wanted"),
+    ("sigma_x", "came", "expected"),
     [
         (0, "0.0", "above 0"),
         (-1.0, "-1.0", "above 0"),
@@ -373,13 +373,13 @@ POINT, ZERO = np.zeros((1, 2)), np.zeros((1, 1))
     ],
     ids=["log_joint", "quadrature", "importance", "posterior", "sample"],
 )
-def test_a_bad_sigma_x_is_refused(refused, function, sigma_x, came, wanted):
-    with refused("sigma_x", came, wanted):
+def test_a_bad_sigma_x_is_refused(refused, function, sigma_x, came, expected):
+    with refused("sigma_x", came, expected):
         function(sigma_x=sigma_x)
 
 
 @pytest.mark.parametrize(
-    ("x", "z", "argument", "came", "wanted"),
+    ("x", "z", "argument", "came", "expected"),
     [
         (np.ones(2), ZERO, "x", "shape (2,)", "x[None, :]"),
         (np.ones((1, 3)), ZERO, "x", "shape (1, 3)", "d = 2"),
@@ -394,9 +394,9 @@ def test_a_bad_sigma_x_is_refused(refused, function, sigma_x, came, wanted):
 )
 @pytest.mark.parametrize("function", [decoder.log_joint, decoder.posterior_on_grid])
 def test_bad_points_and_latents_are_refused(
-    refused, function, x, z, argument, came, wanted
+    refused, function, x, z, argument, came, expected
 ):
-    with refused(argument, came, wanted):
+    with refused(argument, came, expected):
         function(BENT, x, z)
 
 
@@ -404,7 +404,7 @@ W, V, B = [[1.0, 2.0, 3.0]], [[1.0, 0.0]] * 3, [0.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize(
-    ("params", "argument", "came", "wanted"),
+    ("params", "argument", "came", "expected"),
     [
         (Decoder((W, V[:2]), (B, B[:2])), "weights[1]", "(2, 2)", "inputs = 3"),
         (Decoder((W, V), (B, B)), "biases[1]", "shape (3,)", "outputs = 2"),
@@ -414,9 +414,9 @@ W, V, B = [[1.0, 2.0, 3.0]], [[1.0, 0.0]] * 3, [0.0, 0.0, 0.0]
     ],
     ids=["weights do not chain", "long bias", "one axis", "nan", "inf"],
 )
-def test_bad_parameters_are_refused(refused, params, argument, came, wanted):
+def test_bad_parameters_are_refused(refused, params, argument, came, expected):
     arrays = Decoder(*(tuple(map(np.array, leaves)) for leaves in params))
-    with refused(f"params.{argument}", came, wanted):
+    with refused(f"params.{argument}", came, expected):
         decoder.decode(arrays, ZERO)
 
 
@@ -427,12 +427,12 @@ def test_bad_parameters_are_refused(refused, params, argument, came, wanted):
     ids=["no layer", "a bias is missing"],
 )
 def test_layers_that_do_not_pair_are_refused(as_user, params):
-    with pytest.raises(ValueError, match=r"^params.*got.*wanted"):
+    with pytest.raises(ValueError, match=r"^params.*got.*expected"):
         decoder.decode(params, ZERO)
 
 
 @pytest.mark.parametrize(
-    ("key", "sizes", "argument", "came", "wanted"),
+    ("key", "sizes", "argument", "came", "expected"),
     [
         (0, (1, 2), "key", "int", "jax.random.key"),
         (jax.random.key(0), (2,), "sizes", "[2]", "at least"),
@@ -444,14 +444,14 @@ def test_layers_that_do_not_pair_are_refused(as_user, params):
     ],
 )
 def test_bad_requests_for_a_decoder_are_refused(
-    refused, key, sizes, argument, came, wanted
+    refused, key, sizes, argument, came, expected
 ):
-    with refused(argument, came, wanted):
+    with refused(argument, came, expected):
         decoder.init(key, sizes)
 
 
 @pytest.mark.parametrize(
-    ("key", "num_samples", "argument", "came", "wanted"),
+    ("key", "num_samples", "argument", "came", "expected"),
     [
         (0, 3, "key", "int", "jax.random.key"),
         (jax.random.key(0), 0, "num_samples", "0", "at least 1"),
@@ -469,7 +469,7 @@ def test_bad_requests_for_a_decoder_are_refused(
     ids=["sample", "importance"],
 )
 def test_bad_requests_for_samples_are_refused(
-    refused, function, key, num_samples, argument, came, wanted
+    refused, function, key, num_samples, argument, came, expected
 ):
-    with refused(argument, came, wanted):
+    with refused(argument, came, expected):
         function(key, num_samples)

@@ -476,7 +476,7 @@ FEW = np.array([[0.0, 0.0], [1.0, 1.0]] * 5)
 
 
 @pytest.mark.parametrize(
-    ("change", "argument", "came", "wanted"),
+    ("change", "argument", "came", "expected"),
     [
         ({"x": np.ones(5)}, "x", "shape (5,)", "(n, d)"),
         ({"x": np.ones((5, 3))}, "x", "shape (5, 3)", "d = 2"),
@@ -502,11 +502,11 @@ FEW = np.array([[0.0, 0.0], [1.0, 1.0]] * 5)
     ],
 )
 @pytest.mark.parametrize("name", ["fit", "gradient_ascent"])
-def test_bad_input_is_refused(refused, name, change, argument, came, wanted):
+def test_bad_input_is_refused(refused, name, change, argument, came, expected):
     given = {"params": SPHERICAL, "x": X, "num_steps": 3} | change
     if name == "gradient_ascent":
         given["optimizer"] = optax.sgd(0.1)
-    with refused(argument, came, wanted):
+    with refused(argument, came, expected):
         getattr(em, name)(given.pop("params"), given.pop("x"), **given)
 
 
@@ -521,15 +521,15 @@ def test_what_is_no_optimiser_is_refused(refused):
 
 
 @pytest.mark.parametrize(
-    ("q", "argument", "came", "wanted"),
+    ("q", "argument", "came", "expected"),
     [
         (np.ones((272, 2)), "responsibilities", "in row 0", "a sum of 1"),
         (np.ones((3, 1)), "responsibilities", "shape (3, 1)", "n = 272"),
         (np.full((272, 2), [1, 0]), "responsibilities of a component", "0.0", "above"),
     ],
 )
-def test_bad_responsibilities_are_refused(refused, q, argument, came, wanted):
-    with refused(argument, came, wanted):
+def test_bad_responsibilities_are_refused(refused, q, argument, came, expected):
+    with refused(argument, came, expected):
         em.m_step(q, X)
 
 

@@ -290,7 +290,7 @@ def test_a_grid_that_is_too_large_is_refused(refused):
 
 @pytest.mark.parametrize("num_nodes", [2, 257, 4.5])
 def test_numbers_of_nodes_out_of_range_are_refused(num_nodes, refused):
-    with refused("num_nodes", f"got {num_nodes}", "wanted"):
+    with refused("num_nodes", f"got {num_nodes}", "expected"):
         estimators.exact_gradient(quadratic, Q, num_nodes=num_nodes)
 
 
@@ -311,7 +311,7 @@ GOOD = {"key": KEY, "f": quadratic, "q": Q, "num_samples": 3}
 @every_estimator
 def test_bad_arguments_are_refused(name, argument, came, change, refused):
     arguments = GOOD | change
-    with refused(argument, came, "wanted"):
+    with refused(argument, came, "expected"):
         ESTIMATORS[name](
             *(arguments[n] for n in ("key", "f", "q")),
             num_samples=arguments["num_samples"],
@@ -338,5 +338,5 @@ def test_what_f_makes_infinite_is_refused(refused):
     ],
 )
 def test_bad_baselines_are_refused(argument, came, options, refused):
-    with refused(argument, came, "wanted"):
+    with refused(argument, came, "expected"):
         estimators.score_function(KEY, quadratic, Q, **{"num_samples": 3} | options)

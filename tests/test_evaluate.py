@@ -97,5 +97,5 @@ def test_distortion_is_the_squared_error_of_a_draw():
     ],
 )
 def test_bad_arguments_are_refused(argument, came, call, refused):
-    with refused(argument, came, "wanted"):
+    with refused(argument, came, "expected"):
         call()

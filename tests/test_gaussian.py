@@ -261,7 +261,7 @@ STANDARD = Gaussian([0.0, 0.0], 1.0)
 
 
 @pytest.mark.parametrize(
-    ("x", "came", "wanted"),
+    ("x", "came", "expected"),
     [
         (np.ones(272), "shape (272,)", "(n, d)"),
         (np.ones((2, 3, 2)), "shape (2, 3, 2)", "(n, d)"),
@@ -271,7 +271,7 @@ STANDARD = Gaussian([0.0, 0.0], 1.0)
         ([[1.0, 2.0], [3.0]], "list", "real numbers"),
         ("eruptions", "str", "real numbers"),
         (None, "NoneType", "real numbers"),
-        ([[1j, 0]], "list", "real numbers"),
+        ([[1j, 0]], "complex numbers", "real numbers"),
     ],
 )
 @pytest.mark.parametrize(
@@ -279,8 +279,8 @@ STANDARD = Gaussian([0.0, 0.0], 1.0)
     [gaussian.fit_mle, lambda x: gaussian.log_prob(STANDARD, x)],
     ids=["fit_mle", "log_prob"],
 )
-def test_bad_points_are_refused(refused, function, x, came, wanted):
-    with refused("x", came, wanted):
+def test_bad_points_are_refused(refused, function, x, came, expected):
+    with refused("x", came, expected):
         function(x)
 
 
@@ -299,7 +299,7 @@ def test_one_axis_brings_advice(refused, x, advice):
 
 
 @pytest.mark.parametrize(
-    ("params", "argument", "came", "wanted"),
+    ("params", "argument", "came", "expected"),
     [
         (Gaussian(0.0, 1.0), "mean", "shape ()", "(d)"),
         (Gaussian([0.0, np.nan], 1.0), "mean", "nan at index (1,)", "finite"),
@@ -323,19 +323,19 @@ def test_one_axis_brings_advice(refused, x, advice):
     ids=["log_prob", "sample", "kl_q", "kl_p", "kl_to_standard_normal"],
 )
 def test_bad_parameters_are_refused(
-    refused, prefix, function, params, argument, came, wanted
+    refused, prefix, function, params, argument, came, expected
 ):
-    with refused(f"{prefix}.{argument}", came, wanted):
+    with refused(f"{prefix}.{argument}", came, expected):
         function(params)
 
 
 def test_kl_of_two_dimensions_and_three_is_refused(refused):
-    with refused("q.mean", "shape (2,)", "d = 3"):
+    with refused("p.mean", "shape (3,)", "d = 2"):
         gaussian.kl_divergence(STANDARD, Gaussian([0.0, 0.0, 0.0], 1.0))
 
 
 @pytest.mark.parametrize(
-    ("key", "num_samples", "argument", "came", "wanted"),
+    ("key", "num_samples", "argument", "came", "expected"),
     [
         (0, 3, "key", "int", "jax.random.key"),
         (None, 3, "key", "NoneType", "jax.random.key"),
@@ -347,7 +347,7 @@ def test_kl_of_two_dimensions_and_three_is_refused(refused):
     ],
 )
 def test_bad_requests_for_samples_are_refused(
-    refused, key, num_samples, argument, came, wanted
+    refused, key, num_samples, argument, came, expected
 ):
-    with refused(argument, came, wanted):
+    with refused(argument, came, expected):
         gaussian.sample(key, STANDARD, num_samples)

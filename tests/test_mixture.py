@@ -336,7 +336,7 @@ SKEW, FLAT = np.array([[1.0, 0.5], [0.0, 1.0]]), np.array([[1.0, 2.0], [2.0, 1.0
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "came", "wanted"),
+    ("field", "value", "came", "expected"),
     [
         ("weights", [0.5, 0.6], "sum of 1.1", "sum of 1"),
         ("weights", [1.5, -0.5], "-0.5 at index (1,)", "at least 0"),
@@ -365,13 +365,13 @@ SKEW, FLAT = np.array([[1.0, 0.5], [0.0, 1.0]]), np.array([[1.0, 2.0], [2.0, 1.0
     ],
     ids=["log_joint", "log_prob", "log_likelihood", "responsibilities", "sample"],
 )
-def test_bad_parameters_are_refused(refused, function, field, value, came, wanted):
-    with refused(f"params.{field}", came, wanted):
+def test_bad_parameters_are_refused(refused, function, field, value, came, expected):
+    with refused(f"params.{field}", came, expected):
         function(GOOD._replace(**{field: value}))
 
 
 @pytest.mark.parametrize(
-    ("x", "came", "wanted"),
+    ("x", "came", "expected"),
     [
         (np.ones(2), "shape (2,)", "x[None, :]"),
         (np.ones((4, 3)), "shape (4, 3)", "d = 2"),
@@ -380,13 +380,13 @@ def test_bad_parameters_are_refused(refused, function, field, value, came, wante
         ("waiting", "str", "real numbers"),
     ],
 )
-def test_bad_points_are_refused(refused, x, came, wanted):
-    with refused("x", came, wanted):
+def test_bad_points_are_refused(refused, x, came, expected):
+    with refused("x", came, expected):
         mixture.log_joint(GOOD, x)
 
 
 @pytest.mark.parametrize(
-    ("key", "num_samples", "argument", "came", "wanted"),
+    ("key", "num_samples", "argument", "came", "expected"),
     [
         (0, 3, "key", "int", "jax.random.key"),
         (jax.random.key(0), 0, "num_samples", "0", "at least 1"),
@@ -394,9 +394,9 @@ def test_bad_points_are_refused(refused, x, came, wanted):
     ],
 )
 def test_bad_requests_for_samples_are_refused(
-    refused, key, num_samples, argument, came, wanted
+    refused, key, num_samples, argument, came, expected
 ):
-    with refused(argument, came, wanted):
+    with refused(argument, came, expected):
         mixture.sample(key, GOOD, num_samples)
 
 
@@ -404,7 +404,7 @@ FOUR = [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]
 
 
 @pytest.mark.parametrize(
-    ("change", "argument", "came", "wanted"),
+    ("change", "argument", "came", "expected"),
     [
         ({"key": 0}, "key", "int", "jax.random.key"),
         ({"x": np.ones(272)}, "x", "shape (272,)", "(n, d)"),
@@ -416,9 +416,11 @@ FOUR = [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]
         ({"covariance_type": "diag"}, "covariance_type", "'diag'", "'full'"),
     ],
 )
-def test_bad_requests_for_a_start_are_refused(refused, change, argument, came, wanted):
+def test_bad_requests_for_a_start_are_refused(
+    refused, change, argument, came, expected
+):
     good = {"key": jax.random.key(0), "x": FOUR, "num_components": 2}
-    with refused(argument, came, wanted):
+    with refused(argument, came, expected):
         mixture.init_from_data(**(good | change))
 
 
@@ -427,7 +429,7 @@ def test_bad_requests_for_a_start_are_refused(refused, change, argument, came, w
 def test_full_covariances_of_points_on_a_line_are_refused(as_user, slope):
     steps = np.arange(6.0)
     x = np.stack([steps, slope * steps + 1], axis=1)
-    with pytest.raises(ValueError, match=r"covariance of x: .* wanted"):
+    with pytest.raises(ValueError, match=r"covariance of x: .* expected"):
         mixture.init_from_data(jax.random.key(0), x, 2, covariance_type="full")
 
 

@@ -500,7 +500,7 @@ def other(**networks):
     ],
 )
 def test_bad_arguments_are_refused(argument, came, call, refused):
-    with refused(argument, came, "wanted"):
+    with refused(argument, came, "expected"):
         call()
 
 
@@ -518,5 +518,5 @@ def test_bad_arguments_are_refused(argument, came, call, refused):
     ],
 )
 def test_bad_options_of_fit_are_refused(argument, came, options, refused):
-    with refused(argument, came, "wanted"):
+    with refused(argument, came, "expected"):
         fit(KEY, PLANE, X3, **{"num_epochs": 1} | options)

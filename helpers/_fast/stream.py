@@ -35,16 +35,16 @@ def climb(params, x, tol, floor, floored, num_steps, chunk_size):
 def _mean(x, d):
     """The points' mean, in double precision; each point looked at, as an array's is."""
     if x.ndim != 2 or x.shape[1] != d:
-        raise ValueError(f"x: got shape {x.shape}, wanted (n, d) with d = {d}")
+        raise ValueError(f"x: got shape {x.shape}, expected (n, d) with d = {d}")
     if not np.issubdtype(x.dtype, np.floating):
-        raise ValueError(f"x: got {x.dtype} on disk, wanted floating numbers")
+        raise ValueError(f"x: got {x.dtype} on disk, expected floating numbers")
     total = np.zeros(d)
     for start, num_points, piece in _pieces(x, x.dtype):
         bad = np.argwhere(~np.isfinite(piece[:num_points]))
         if len(bad):
             where = int(bad[0, 0]) + start, int(bad[0, 1])
             raise ValueError(
-                f"x: got {x[where]} at index {where}, wanted finite numbers"
+                f"x: got {x[where]} at index {where}, expected finite numbers"
             )
         total += piece[:num_points].sum(axis=0, dtype=float)
     return total / len(x)
