@@ -185,7 +185,7 @@ def _in_kernel():
 def _as_card(figure):
     """Return the figure as a PNG with a white margin and transparent round corners."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", pil_kwargs={"compress_level": 1})
+    figure.savefig(buffer, format="png", pil_kwargs={"compress_level": 0})
     picture = Image.open(buffer)
     scale = picture.width / figure.bbox.width  # of the pixels stored to those shown
     margin = round(scale * MARGIN)
