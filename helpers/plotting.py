@@ -58,7 +58,7 @@ COLORS = {
 # Colour and line of each quantity, as keyword arguments of `plot`; the area of the gap
 # as those of `fill_between`, the data also as those of `scatter`.
 INK = {
-    # log p(x), l(theta), whatever is the truth
+    # log p(x), l(theta), the truth
     "log_p": {"color": COLORS["black"], "linestyle": "-", "linewidth": 2},
     # the bound: ELBO, F(q, theta)
     "elbo": {"color": COLORS["blue"], "linestyle": "-", "linewidth": 2},
@@ -94,7 +94,8 @@ def use_course_style() -> None:
 
     It starts from Matplotlib's own defaults, whatever the user's matplotlibrc says: an
     origin at the bottom would turn images upside down, and white text would be lost on
-    white. Only the backend, and what else is no matter of style, stays the user's.
+    white. Only the backend, and other settings that are no matter of style, stay as the
+    user has set them.
     """
     mpl.rcdefaults()
     plt.rcParams.update(
@@ -222,9 +223,9 @@ def label_end(
 
     It takes the place of a legend: `label_end(axes, *axes.plot(x, y), "ELBO")`, or
     `label_end(axes, (x, y), "ELBO", color=...)` for a curve that was drawn otherwise.
-    A pale colour is darkened as far as text on white needs it.
-    The end is the last point within the axes' limits; set these first. The course's
-    layout leaves room for the text, so that it is not cut off at the figure's edge.
+    A pale colour is darkened as far as text on white needs it. The end is the last
+    point within the axes' limits, so set the limits first. The course's layout leaves
+    room for the text, which is not cut off at the figure's edge.
 
     Args:
         axes: where the curve is.
@@ -237,28 +238,34 @@ def label_end(
         Matplotlib's annotation.
 
     Raises:
-        ValueError: no point of the curve is finite and within the limits.
+        ValueError: no point of the curve is finite and within the limits, or x and y
+            are not of one length.
     """
     if isinstance(line, Line2D):
         style = {"color": _darkened(line.get_color())} | style
         line = line.get_data()
-    points = np.column_stack([np.asarray(each, float) for each in line])
-    lower = np.minimum(*np.transpose([axes.get_xlim(), axes.get_ylim()]))
-    upper = np.maximum(*np.transpose([axes.get_xlim(), axes.get_ylim()]))
-    inside = ((lower <= points) & (points <= upper)).all(axis=1)  # nan is not
+    x, y = (np.asarray(each, float) for each in line)
+    if x.ndim != 1 or x.shape != y.shape:
+        raise ValueError(
+            f"line: got x of shape {x.shape} and y of shape {y.shape}, expected (n,) "
+            "for both"
+        )
+    left, right = sorted(axes.get_xlim())
+    bottom, top = sorted(axes.get_ylim())
+    inside = (left <= x) & (x <= right) & (bottom <= y) & (y <= top)  # nan is not
     if not inside.any():
         raise ValueError(
-            f"line: got {len(points)} points, expected at least one within the axes' "
-            f"limits, x from {lower[0]:g} to {upper[0]:g} and y from {lower[1]:g} to "
-            f"{upper[1]:g}"
+            f"line: got {len(x)} points, expected at least one within the axes' "
+            f"limits, x from {left:g} to {right:g} and y from {bottom:g} to {top:g}"
         )
+    end = np.flatnonzero(inside)[-1]
     place = {
         "xytext": (5, raised),
         "textcoords": "offset points",
         "va": "center",
         "annotation_clip": False,
     }
-    return axes.annotate(text, points[inside][-1], **(place | style))
+    return axes.annotate(text, (x[end], y[end]), **(place | style))
 
 
 def _darkened(color):

@@ -492,6 +492,12 @@ def test_a_label_needs_an_end_in_view(refused, axes):
         plotting.label_end(axes, ([0, 1], [0, 1]), "far below")
 
 
+@pytest.mark.parametrize("line", [([0, 1], [0]), ([0, 1], [[0, 1]]), (0, 1)])
+def test_a_label_needs_x_and_y_of_one_length(refused, axes, line):
+    with refused("line", "x of shape", "expected (n,) for both"):
+        plotting.label_end(axes, line, "no curve")
+
+
 @pytest.mark.parametrize("name", plotting.INK)
 def test_a_label_is_as_dark_as_text_must_be(axes, name):
     (line,) = axes.plot([0, 1], color=plotting.INK[name]["color"])
