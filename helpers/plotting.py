@@ -116,7 +116,6 @@ def use_course_style() -> None:
             "image.cmap": "cividis",
             "legend.frameon": False,
             "lines.linewidth": 2,
-            "lines.markersize": 4,
         }
     )
 
@@ -359,7 +358,7 @@ def image_grid(
     """Draw images edge to edge in one grid, with a thin gap between them.
 
     Args:
-        axes: where to draw; its ticks are removed.
+        axes: where to draw; its ticks and frame are removed.
         images: `rows columns height width`, grey values.
         **style: passed to `imshow`.
 
@@ -370,6 +369,7 @@ def image_grid(
         ValueError: `images` does not have four axes.
     """
     axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
     return axes.imshow(mosaic(images), **({"cmap": "gray_r"} | style))
 
 
@@ -413,7 +413,6 @@ def show_images(
     image_grid(axes, images, vmin=0, vmax=1)
     axes.set_yticks((side + 1) * np.arange(len(rows)) + (side - 1) / 2, labels=rows)
     axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
     axes.set_anchor("E")  # leave the remaining width to the names
     show(figure, alt=alt)
 
