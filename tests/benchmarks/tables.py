@@ -92,7 +92,7 @@ def _line(row):
     if row.first:
         cold = f"{row.first[1] / row.first[0]:.3g}"
     if row.floor is not None:
-        floor = f"{row.floor:.3g} / {row.aim:.3g}"
+        floor = f"{row.floor:.4g} / {row.aim:.4g}"
     ours = _with_quartiles(row.ours, row.unit)
     return COLUMNS.format(
         row.case, ours, row.peer, theirs, ratio, cold, floor, verdict(row), row.note
