@@ -80,7 +80,9 @@ class Recipe:
     def __init__(self, constants):
         """Look at each of them, or raise Unknown."""
         self.constants = constants
-        self.parts = tuple((name, made_of(constants[name])) for name in sorted(constants))
+        self.parts = tuple(
+            (name, made_of(constants[name])) for name in sorted(constants)
+        )
         self.hash = hash(self.parts)
 
     def __eq__(self, other):
@@ -118,14 +120,19 @@ class Program(NamedTuple):
 
 @functools.lru_cache(maxsize=KEPT)
 def _program(function, recipe):
-    alike = [
-        getattr(recipe.constants[name], "__code__", part) for name, part in recipe.parts
-    ]
+    alike = [_code(recipe.constants[name], part) for name, part in recipe.parts]
     return Program(
         compiled=jax.jit(functools.partial(function, **recipe.constants)),
         calls=itertools.count(),
         first_of_its_code=next(_programs_of(function, *alike)) == 0,
     )
+
+
+def _code(constant, part):
+    """A function's code without what it reads; any other constant as it is."""
+    while isinstance(constant, functools.partial):
+        constant = constant.func
+    return getattr(constant, "__code__", part)
 
 
 @functools.lru_cache(maxsize=KEPT)
@@ -248,6 +255,6 @@ def _reads(code):
     for inner in code.co_consts:
         if isinstance(inner, types.CodeType):
             inner_read, inner_names = _reads(inner)
-            read |= inner_read
+            read |= set(inner_read)
             names |= inner_names
     return tuple(sorted(read)), frozenset(names)

@@ -353,7 +353,7 @@ def minibatches(
     """
     _checks.count("batch_size", batch_size, high=num_points)
     num_batches = num_points // batch_size
-    order = _shuffled(key, num_points)
+    order = _shuffled(key, num_points).astype(int)
     return order[: num_batches * batch_size].reshape(num_batches, batch_size)
 
 
