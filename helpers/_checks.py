@@ -58,20 +58,27 @@ def checked(function=None, *, given=None, result=None, compiled=True):
         return functools.partial(checked, given=given, result=result, compiled=compiled)
     signature = inspect.signature(function)
     hints = typing.get_type_hints(function, include_extras=True)
-    contract = {name: reader(hints[name]) for name in signature.parameters}
+    parameters = signature.parameters.values()
+    contract = {p.name: reader(hints[p.name]) for p in parameters}
+    positional = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    names = contract.keys()
     run = _compiled(function, hints, list(contract)) if compiled else function
 
     @functools.wraps(function)
     def with_valid_arguments(*args, **kwargs):
-        bound = signature.bind_partial(*args, **kwargs)
-        bound.apply_defaults()
+        given_here = dict(zip(positional, args, strict=False)) | kwargs
+        if len(given_here) < len(args) + len(kwargs) or not kwargs.keys() <= names:
+            signature.bind(*args, **kwargs)  # says in Python's words what is wrong
         sizes = {}
-        arguments = {
-            name: contract[name](name, value, sizes)
-            for name, value in bound.arguments.items()
-        }
-        if len(arguments) < len(contract):
-            signature.bind(*args, **kwargs)  # says in Python's words what is missing
+        arguments = {}
+        for name, read in contract.items():
+            if name in given_here:
+                arguments[name] = read(name, given_here[name], sizes)
+            elif name in defaults:
+                arguments[name] = read(name, defaults[name], sizes)
+            else:
+                signature.bind(*args, **kwargs)  # something is missing
         if given is not None:
             given(**arguments)
         outcome = run(**arguments)
@@ -143,7 +150,7 @@ def as_array(name, value, *shapes, **sizes):
 
 def _shaped(name, value, shapes, sizes):
     array = _floats(name, value)
-    if not any(_fits(array.shape, shape.split(), sizes) for shape in shapes):
+    if not any(_fits(array.shape, _axes(shape), sizes) for shape in shapes):
         expected = " or ".join(f"({', '.join(shape.split())})" for shape in shapes)
         axes = {axis for shape in shapes for axis in shape.split()}
         known = ", ".join(f"{axis} = {n}" for axis, n in sizes.items() if axis in axes)
@@ -387,7 +394,7 @@ def _contract_of_fields(kind):
 
 def _sizes(shape, shapes, sizes):
     """The axes' lengths by name, from the shape that fits."""
-    axes = next(s.split() for s in shapes if _fits(shape, s.split(), sizes))
+    axes = next(_axes(s) for s in shapes if _fits(shape, _axes(s), sizes))
     return dict(zip(axes, shape, strict=True))
 
 
@@ -512,6 +519,11 @@ def _place(where):
     return f" at index {where}" if where else ""
 
 
+@functools.cache
+def _axes(shape):
+    return tuple(shape.split())
+
+
 def _fits(shape, axes, sizes):
     return len(shape) == len(axes) and all(
         sizes.get(axis, length) == length
@@ -531,15 +543,18 @@ def _every(name, array, condition, expected):
     if is_traced(array):
         return
     for start, part in _parts(array):
-        # a mask of all the entries would be memory that grows with them
-        blocks = np.array_split(part.reshape(-1), 1 + part.size // BLOCK)
-        if all(condition(block).all() for block in blocks):
-            continue
-        bad = np.argwhere(~condition(part))
-        raise ValueError(
-            f"{name}: got {part[tuple(bad[0])]}{_place(bad[0] + start)} "
-            f"({len(bad)} of {part.size} entries), expected {expected}"
-        )
+        if part.size <= BLOCK:
+            is_good = condition(part).all()
+        else:
+            # a mask of all the entries would be memory that grows with them
+            blocks = np.array_split(part.reshape(-1), 1 + part.size // BLOCK)
+            is_good = all(condition(block).all() for block in blocks)
+        if not is_good:
+            bad = np.argwhere(~condition(part))
+            raise ValueError(
+                f"{name}: got {part[tuple(bad[0])]}{_place(bad[0] + start)} "
+                f"({len(bad)} of {part.size} entries), expected {expected}"
+            )
 
 
 def _parts(array):
@@ -549,7 +564,7 @@ def _parts(array):
     looks at its own: to bring it together could take more memory than there is.
     """
     if array.is_fully_replicated:
-        return [(np.zeros(array.ndim, int), np.asarray(array))]
+        return [(0, np.asarray(array))]
     return [
         (np.array([part.start or 0 for part in shard.index]), np.asarray(shard.data))
         for shard in array.addressable_shards

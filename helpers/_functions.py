@@ -24,7 +24,7 @@ KEPT = 32
 # Larger arrays of NumPy's, which can be written to, are not compared by their entries.
 MAX_BYTES = 2**16
 # What these packages define is taken to stay as it is.
-LIBRARIES = {"jax", "math", "numpy", "helpers"}
+LIBRARIES = {"jax", "math", "numpy", "optax", "helpers"}
 # What a library's functions of these names return depends on more than arguments.
 IMPURE = {"fromfile", "genfromtxt", "load", "loadtxt", "memmap", "random"}
 PURE_BUILTINS = {

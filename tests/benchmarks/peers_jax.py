@@ -11,7 +11,7 @@ from jax import lax
 from numpyro.infer import SVI, TraceMeanField_ELBO
 
 from helpers import vae
-from helpers.decoder import Decoder
+from helpers.network import MLP
 
 
 class Network(linen.Module):
@@ -121,7 +121,7 @@ def _as_flax(network):
 
 def _from_flax(params):
     layers = [params["Dense_0"], params["Dense_1"]]
-    return Decoder(
+    return MLP(
         tuple(layer["kernel"] for layer in layers),
         tuple(layer["bias"] for layer in layers),
     )

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from helpers.decoder import Decoder
+from helpers.network import MLP
 from helpers.vae import VAE
 
 
@@ -106,6 +106,6 @@ def _as_vae(layers):
     weights = [layer.weight.detach().numpy().T for layer in layers]
     biases = [layer.bias.detach().numpy() for layer in layers]
     return VAE(
-        Decoder(tuple(weights[:2]), tuple(biases[:2])),
-        Decoder(tuple(weights[2:]), tuple(biases[2:])),
+        MLP(tuple(weights[:2]), tuple(biases[:2])),
+        MLP(tuple(weights[2:]), tuple(biases[2:])),
     )
