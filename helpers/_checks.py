@@ -31,7 +31,7 @@ from jaxtyping import AbstractArray, Array, Float
 BLOCK = 2**18
 
 
-def checked(function=None, *, given=None, result=None):
+def checked(function=None, *, given=None, result=None, compiled=True):
     """Check a function's arguments by their annotations, and compile the function.
 
     An array annotation asks for floats of that shape, where an axis that an earlier
@@ -46,20 +46,21 @@ def checked(function=None, *, given=None, result=None):
             of them at once.
         result: called with the outcome and then the arguments by name, where there are
             values to look at; returns what the caller gets, or raises.
+        compiled: whether to compile the function, or to run it as it is.
     """
     if function is None:
-        return functools.partial(checked, given=given, result=result)
+        return functools.partial(checked, given=given, result=result, compiled=compiled)
     signature = inspect.signature(function)
     hints = typing.get_type_hints(function, include_extras=True)
     constants = [name for name in signature.parameters if not _of_arrays(hints[name])]
-    compiled = jax.jit(function, static_argnames=constants)
+    run = jax.jit(function, static_argnames=constants) if compiled else function
 
     @functools.wraps(function)
     def with_valid_arguments(*args, **kwargs):
         arguments = valid_arguments(signature, hints, args, kwargs)
         if given is not None:
             given(**arguments)
-        outcome = compiled(**arguments)
+        outcome = run(**arguments)
         if result is not None and not any(map(_is_traced, jax.tree.leaves(outcome))):
             outcome = result(outcome, **arguments)
         return outcome
@@ -106,7 +107,7 @@ def as_array(name, value, *shapes, **sizes):
 
     `as_array("x", x, "n d", d=2)` expects two axes, the second of length 2.
     """
-    array = _floats(name, value)
+    array = _floats(name, value, of_points=shapes == ("n d",))
     if not any(_fits(array.shape, shape.split(), sizes) for shape in shapes):
         expected = " or ".join(f"({', '.join(shape.split())})" for shape in shapes)
         axes = {axis for shape in shapes for axis in shape.split()}
@@ -215,22 +216,57 @@ def _positive_definite(name, index, matrix, dtype):
         )
 
 
-def at_least_distinct(name, x, least):
-    """Raise unless the points `n d` have at least so many distinct ones."""
+def at_least_distinct(name, x, least, parts=None):
+    """Raise unless the points `n d` have at least so many distinct ones.
+
+    Points in float32 must also be far enough apart for it. `parts` are arrays of rows,
+    where the points are not in memory.
+    """
     if _is_traced(x):
         return
-    parts = [part for _, part in _parts(x)]
-    distinct, size = 0, 1024
-    while distinct < least and size < 4 * max(len(x), 1024):
-        # the first rows nearly always suffice, and to sort all of them is slow
-        some = np.concatenate([part[:size] for part in parts])
-        distinct = len(np.unique(some, axis=0))
-        size *= 4
-    if distinct < least and x.is_fully_addressable:
+    if parts is None:
+        parts = [part for _, part in _parts(x)]
+        if x.dtype == jnp.float32:
+            for part in parts:
+                sizes = np.abs(part).max(axis=0)
+                told_apart(name, sizes, part.std(axis=0, dtype=float))
+        if not x.is_fully_addressable:  # other processes may have the others
+            return
+    # row by row, since the first few nearly always suffice
+    distinct = set()
+    for part in parts:
+        for start in range(0, len(part), 1024):
+            rows = part[start : start + 1024] + 0.0  # -0.0 becomes 0.0
+            for row in rows:
+                distinct.add(row.tobytes())
+                if len(distinct) >= least:
+                    return
+    in_float32 = "" if part.dtype != np.float32 else f" in float32; {_APART}"
+    raise ValueError(
+        f"{name}: got {len(distinct)} distinct points, expected at least "
+        f"num_components = {least}{in_float32}"
+    )
+
+
+def told_apart(name, sizes, spreads):
+    """Raise where float32 rounds columns of such sizes by much of their spreads."""
+    steps = np.spacing(np.asarray(sizes, np.float32)).astype(float)
+    # a column that is constant, up to rounding in double precision, has no spread
+    some = spreads > 64 * np.finfo(float).eps * sizes
+    bad = np.flatnonzero(some & (steps > spreads / 16))
+    if len(bad):
+        column = int(bad[0])
         raise ValueError(
-            f"{name}: got {distinct} distinct points, expected at least num_components "
-            f"= {least}"
+            f"{name}: got numbers up to {sizes[column]:.4g} that spread by "
+            f"{spreads[column]:.2g} in column {column}, where float32 has steps of "
+            f"{steps[column]:.2g}, expected points that it can tell apart; {_APART}"
         )
+
+
+_APART = (
+    "if they differ in later digits, subtract each column's mean before they become "
+    'float32, or compute in float64 after jax.config.update("jax_enable_x64", True)'
+)
 
 
 def one_of(name, value, *choices):
@@ -274,6 +310,13 @@ def optimizer(name, value):
         raise ValueError(
             f"{name}: got {type(value).__name__}, expected an optax optimiser"
         )
+    return value
+
+
+def callable_or_none(name, value):
+    """Return `value` if it is a function, or None."""
+    if value is not None and not callable(value):
+        raise ValueError(f"{name}: got {value!r:.60}, expected a function")
     return value
 
 
@@ -341,7 +384,7 @@ def _is_traced(value):
     return isinstance(value, jax.core.Tracer)
 
 
-def _floats(name, value):
+def _floats(name, value, of_points=False):
     """A value as an array of floats on the device, in the precision that it has.
 
     Whole numbers become floats before they reach the device, which would wrap them to
@@ -369,6 +412,8 @@ def _floats(name, value):
                 "numbers that float32 can hold, up to 3.4e38; rescale them, or switch "
                 'on jax.config.update("jax_enable_x64", True) first'
             )
+        if of_points and array.ndim == 2 and array.size and np.isfinite(array).all():
+            told_apart(name, np.abs(array).max(axis=0), array.std(axis=0))
         array = narrow
     # jnp.asarray would compile a program for each new shape
     return jax.device_put(array, may_alias=False)
