@@ -149,7 +149,7 @@ def as_array(name, value, *shapes, **sizes):
 
 
 def _shaped(name, value, shapes, sizes):
-    array = _floats(name, value)
+    array = _floats(name, value, of_points=shapes == ("n d",))
     if not any(_fits(array.shape, _axes(shape), sizes) for shape in shapes):
         expected = " or ".join(f"({', '.join(shape.split())})" for shape in shapes)
         axes = {axis for shape in shapes for axis in shape.split()}
@@ -255,22 +255,57 @@ def _positive_definite(name, index, matrix, dtype):
         )
 
 
-def at_least_distinct(name, x, least):
-    """Raise unless the points `n d` have at least so many distinct ones."""
+def at_least_distinct(name, x, least, parts=None):
+    """Raise unless the points `n d` have at least so many distinct ones.
+
+    Points in float32 must also be far enough apart for it. `parts` are arrays of rows,
+    where the points are not in memory.
+    """
     if is_traced(x):
         return
-    parts = [part for _, part in _parts(x)]
-    distinct, size = 0, 1024
-    while distinct < least and size < 4 * max(len(x), 1024):
-        # the first rows nearly always suffice, and to sort all of them is slow
-        some = np.concatenate([part[:size] for part in parts])
-        distinct = len(np.unique(some, axis=0))
-        size *= 4
-    if distinct < least and x.is_fully_addressable:
+    if parts is None:
+        parts = [part for _, part in _parts(x)]
+        if x.dtype == jnp.float32:
+            for part in parts:
+                sizes = np.abs(part).max(axis=0)
+                told_apart(name, sizes, part.std(axis=0, dtype=float))
+        if not x.is_fully_addressable:  # other processes may have the others
+            return
+    # row by row, since the first few nearly always suffice
+    distinct = set()
+    for part in parts:
+        for start in range(0, len(part), 1024):
+            rows = part[start : start + 1024] + 0.0  # -0.0 becomes 0.0
+            for row in rows:
+                distinct.add(row.tobytes())
+                if len(distinct) >= least:
+                    return
+    in_float32 = "" if part.dtype != np.float32 else f" in float32; {_APART}"
+    raise ValueError(
+        f"{name}: got {len(distinct)} distinct points, expected at least "
+        f"num_components = {least}{in_float32}"
+    )
+
+
+def told_apart(name, sizes, spreads):
+    """Raise where float32 rounds columns of such sizes by much of their spreads."""
+    steps = np.spacing(np.asarray(sizes, np.float32)).astype(float)
+    # a column that is constant, up to rounding in double precision, has no spread
+    some = spreads > 64 * np.finfo(float).eps * sizes
+    bad = np.flatnonzero(some & (steps > spreads / 16))
+    if len(bad):
+        column = int(bad[0])
         raise ValueError(
-            f"{name}: got {distinct} distinct points, expected at least num_components "
-            f"= {least}"
+            f"{name}: got numbers up to {sizes[column]:.4g} that spread by "
+            f"{spreads[column]:.2g} in column {column}, where float32 has steps of "
+            f"{steps[column]:.2g}, expected points that it can tell apart; {_APART}"
         )
+
+
+_APART = (
+    "if they differ in later digits, subtract each column's mean before they become "
+    'float32, or compute in float64 after jax.config.update("jax_enable_x64", True)'
+)
 
 
 def one_of(name, value, *choices):
@@ -403,7 +438,7 @@ def is_traced(value):
     return isinstance(value, jax.core.Tracer)
 
 
-def _floats(name, value):
+def _floats(name, value, of_points=False):
     """A value as an array of floats on the device, in the precision that it has.
 
     Whole numbers become floats before they reach the device, which would wrap them to
@@ -431,6 +466,8 @@ def _floats(name, value):
                 "numbers that float32 can hold, up to 3.4e38; rescale them, or switch "
                 'on jax.config.update("jax_enable_x64", True) first'
             )
+        if of_points and array.ndim == 2 and array.size and np.isfinite(array).all():
+            told_apart(name, np.abs(array).max(axis=0), array.std(axis=0))
         array = narrow
     if type(value) in (bool, int, float):
         # Python's numbers have no precision of their own: they take their partner's

@@ -1,12 +1,16 @@
 """EM: climb the likelihood by making the bound tight, then raising it (S18 to S21).
 
-`e_step` and `m_step` read as the slide does. `fit` makes the same climb in one compiled
-loop, several times faster: the gradient of the log-likelihood in natural parameters is
-what the M-step needs of the data (`helpers/_fast/sufficient.py` says how).
+`e_step`, `m_step` and their loop `iterate` read as the slide does. `fit` makes the same
+climb several times faster, and stops by itself where the climb has settled or fails.
+
+Every function raises a ValueError where a shape does not fit, a number is not finite,
+probabilities do not sum to 1, a covariance is not positive (definite), or an option is
+out of range.
 """
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,26 +18,41 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from helpers import _checks, mixture
+from helpers._checks import NotNegative, Optimizer, checked
+from helpers._fast import climb as _climb
 from helpers._fast import stream as _stream
-from helpers._fast.climb import climb, em_jacobian
 from helpers.mixture import Mixture
 
 __all__ = [
+    "EMPath",
     "EMResult",
     "convergence_rate",
     "e_step",
     "faults",
     "fit",
     "gradient_ascent",
+    "iterate",
     "m_step",
 ]
+
+
+class EMPath(NamedTuple):
+    """The parameters and the log-likelihood of each step, t from 0 to num_steps.
+
+    `params` is a Mixture whose fields have a first axis `t`: `params.means[t]` are the
+    means of theta(t). log_likelihoods[t] is l(theta(t)), a SUM over points in nats.
+    """
+
+    params: Mixture
+    log_likelihoods: Float[Array, " t"]
 
 
 class EMResult(NamedTuple):
     """Where a climb ended, how it went, and which components went wrong.
 
     log_likelihoods[t] is l(theta(t)), a SUM over points in nats, for t from 0 (the
-    start) to num_steps; beyond that it is nan. `params` are theta(num_steps).
+    start) to num_steps; after a climb that ended early the last value is repeated.
+    `params` are theta(num_steps).
     """
 
     params: Mixture
@@ -41,8 +60,9 @@ class EMResult(NamedTuple):
     num_steps: Int[Array, ""]
     converged: Bool[Array, ""]  # the last step gained less than the tolerance
     lost: Bool[Array, " k"]  # holds less than half a point
-    collapsed: Bool[Array, " k"]  # its next variance is the floor, or mere rounding
+    collapsed: Bool[Array, " k"]  # its variance, or its next one, is at the least
     equal: Bool[Array, " k"]  # has the mean and covariance of another: a saddle
+    least_variances: Float[Array, " k"]  # the floor, or what rounding leaves
 
 
 def e_step(params: Mixture, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
@@ -57,16 +77,20 @@ def e_step(params: Mixture, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
     Returns:
         responsibilities `n k`, each row summing to 1.
 
-    Raises:
-        ValueError: as `mixture.log_joint`.
-
     Source: deck, "Expectation-Maximization (EM) Algorithm"; Bishop 2006, eq. 9.23.
     """
     return mixture.responsibilities(params, x)
 
 
+def _no_component_is_empty(responsibilities, **others):
+    """Raise where a component has no responsibility, and so no update."""
+    counts = responsibilities.sum(axis=0)
+    _checks.positive("responsibilities of a component", counts, "k")
+
+
+@checked(given=_no_component_is_empty)
 def m_step(
-    responsibilities: Float[Array, "n k"],
+    responsibilities: Annotated[Float[Array, "n k"], _checks.simplex],
     x: Float[Array, "n d"],
     *,
     covariance_type: Literal["spherical", "full"] = "spherical",
@@ -87,22 +111,11 @@ def m_step(
         covariance 0, which `mixture.log_joint` refuses.
 
     Raises:
-        ValueError: a shape does not fit, a number is not finite, a row is not on the
-            simplex, or a component has no responsibility at all and so no update.
+        ValueError: also where a component has no responsibility at all.
 
     Source: deck, "Expectation-Maximization (EM) Algorithm"; Bishop 2006, eq. 9.24-26.
     """
-    x = _checks.as_array("x", x, "n d")
-    q = _checks.simplex("responsibilities", responsibilities, "n k", n=len(x))
-    _checks.one_of("covariance_type", covariance_type, "spherical", "full")
-    best = _maximum(q, x, covariance_type)
-    _checks.positive("responsibilities of a component", best.weights, "k")
-    return best
-
-
-# one small program, where each operation alone would be compiled and kept
-@partial(jax.jit, static_argnums=2)
-def _maximum(q, x, covariance_type):
+    q = responsibilities
     counts = q.sum(axis=0)
     means = q.T @ x / counts[:, None]
     differences = x[:, None, :] - means[None, :, :]
@@ -115,78 +128,148 @@ def _maximum(q, x, covariance_type):
     return Mixture(counts / len(x), means, covariances)
 
 
+def _ends_well(path, **arguments):
+    """Return the path, unless a component has collapsed on the way."""
+    bad = np.flatnonzero(~np.isfinite(path.log_likelihoods))
+    if len(bad):
+        raise ValueError(
+            f"params: got no finite log-likelihood at step {bad[0]}, because a "
+            "component has collapsed onto a point; expected a climb without that: "
+            "take fewer steps, or use em.fit, which stops before it"
+        )
+    return path
+
+
+@checked(result=_ends_well)
+def iterate(
+    params: Mixture,
+    x: Float[Array, "n d"],
+    *,
+    num_steps: int,
+    m_step: Annotated[Callable | None, _checks.function] = None,
+) -> EMPath:
+    """EM as the slide says it: an E-step, an M-step, and again (S18 to S20).
+
+    q(t) = e_step(theta(t), x),   theta(t+1) = m_step(q(t), x)
+
+    Args:
+        params: theta(0); its covariances choose spherical (`k`) or full (`k d d`).
+        x: points `n d`.
+        num_steps: how often, at least 1.
+        m_step: another M-step to try out, a function of q and x.
+
+    Returns:
+        EMPath with num_steps + 1 entries, theta(0) being the first.
+
+    Raises:
+        ValueError: also where a component collapses onto a point.
+
+    Source: deck, "Expectation-Maximization (EM) Algorithm".
+    """
+    maximise = m_step or _m_step_for(params)
+
+    def step(theta, _):
+        q = e_step(theta, x)
+        theta = maximise(q, x)
+        return theta, theta
+
+    # for t in range(num_steps): theta = step(theta), compiled once; the thetas are kept
+    _, later = jax.lax.scan(step, params, length=num_steps)
+    thetas = jax.tree.map(
+        lambda first, others: jnp.concatenate([first[None], others]), params, later
+    )
+    log_likelihoods = jax.lax.map(partial(mixture.log_likelihood, x=x), thetas)
+    return EMPath(thetas, log_likelihoods)
+
+
+def _m_step_for(params):
+    """The M-step that makes the kind of covariances that the mixture has."""
+    covariance_type = "spherical" if params.covariances.ndim == 1 else "full"
+    return partial(m_step, covariance_type=covariance_type)
+
+
+def _enough_points(params, x, **options):
+    """Raise unless there is a distinct point for each component."""
+    if not isinstance(x, np.memmap):  # on disk they are looked at piece by piece
+        _checks.at_least_distinct("x", x, len(params.weights))
+
+
+def _points(name, value, *shapes, **sizes):
+    """Return points as an array, or as they are if they are on disk."""
+    if isinstance(value, np.memmap):
+        return _stream.checked(name, value, **sizes)
+    return _checks.as_array(name, value, *shapes, **sizes)
+
+
+@checked(given=_enough_points, compiled=False)
 def fit(
     params: Mixture,
-    x: Float[Array, "n d"] | np.memmap,
+    x: Annotated[Float[Array, "n d"] | np.memmap, _points],
     *,
     num_steps: int = 100,
-    tol: float = 1e-6,
-    variance_floor: float = 0.0,
+    tol: NotNegative = 1e-6,
+    variance_floor: NotNegative = 0.0,
     chunk_size: int | None = None,
 ) -> EMResult:
     """Run EM: theta(t+1) = m_step(e_step(theta(t), x), x), until it settles.
 
-    The climb stops after `num_steps`, or when a step changes the log-likelihood by
-    less than `tol`, or just before a variance would become rounding (a component that
-    falls onto one point makes the likelihood infinite). Nothing is repaired: a weight
-    of 0 stays 0 and equal components stay equal, each reported in the result.
-    `vmap` over starting points runs all of them in one program. Points spread over
-    devices by `jax.sharding` stay there, and each step sums over the devices once.
+    The climb of `iterate` in one pass over the data per step. It stops after
+    `num_steps`, or when a step changes the log-likelihood by less than `tol`, or just
+    before a variance would become rounding (a component that falls onto one point makes
+    the likelihood infinite). Nothing is repaired: a weight of 0 stays 0 and equal
+    components stay equal, each reported in the result. `vmap` over starting points runs
+    all of them in one program. Points spread over devices by `jax.sharding` stay there,
+    and each step sums over the devices once.
 
     In float64 no step goes down by more than 1e-11 of l; in float32 late steps move
-    both ways by about 1e-6 of it, since terms of the size mean^2 / variance cancel in
-    each log density.
+    both ways by about 1e-6 of it.
 
     Args:
         params: the start; its covariances choose spherical (`k`) or full (`k d d`).
         x: points `n d`; from `np.load(..., mmap_mode="r")` they stay on disk, and 4 MB
-            of them are in memory at a time.
+            of them are in memory at a time (under `vmap` over starts, all of them).
         num_steps: how many steps at most, at least 1.
-        tol: nats a point; 0 runs all the steps.
+        tol: nats per point; 0 runs all the steps.
         variance_floor: least variance in any direction. Above 0 the M-step maximises
             the bound under this constraint, so the climb is as monotone as without.
-        chunk_size: points handled at a time, chosen if None. Beyond x, memory holds
-            what a step needs of each point, its squares and products too, if that is
-            at most 2^24 numbers in all; more are made anew in each step.
+        chunk_size: points handled at a time, chosen if None. Beyond x, memory holds a
+            copy of the points if that is at most 2^24 numbers in all.
 
     Returns:
         EMResult.
 
     Raises:
-        ValueError: as `mixture.log_joint`; or `x` has fewer distinct points than there
-            are components, or an option is out of range.
+        ValueError: also where `x` has fewer distinct points than there are components.
 
     Source: Dempster, Laird and Rubin 1977; deck, "Convergence of EM Algorithm".
     """
-    on_disk = isinstance(x, np.memmap)
-    if on_disk:
-        params = Mixture(*mixture._checked(params))
-    else:
-        params, x = _start(params, x)
-    floor = _checks.not_negative("variance_floor", variance_floor, "")
-    floored = isinstance(floor, jax.core.Tracer) or bool(np.asarray(floor) > 0)
-    sizes = _sizes(num_steps, chunk_size)
-    tol = _checks.not_negative("tol", tol, "")
-    if on_disk:
-        return EMResult(*_stream.climb(params, x, tol, floor, floored, *sizes))
-    return EMResult(*climb(params, x, tol, floor, None, floored, *sizes))
+    floored = isinstance(variance_floor, jax.core.Tracer) or bool(variance_floor > 0)
+    limits = _climb.Limits(tol, variance_floor)
+    options = _climb.Options(num_steps, chunk_size, floored)
+    if isinstance(x, np.memmap):
+        if not any(isinstance(leaf, jax.core.Tracer) for leaf in (*params, *limits)):
+            return EMResult(*_stream.climb(params, x, limits, options))
+        x = _checks.as_array("x", np.asarray(x), "n d")
+    params, x, limits = _of_one_dtype(params, x, limits)
+    return EMResult(*_climb.climb(params, x, limits, options))
 
 
+@checked(given=_enough_points, compiled=False)
 def gradient_ascent(
     params: Mixture,
     x: Float[Array, "n d"],
     *,
-    optimizer: Any,
+    optimizer: Optimizer,
     num_steps: int,
-    tol: float = 0.0,
+    tol: NotNegative = 0.0,
     chunk_size: int | None = None,
 ) -> EMResult:
     """Climb the log-likelihood by its gradient, the other way up (S03, S09).
 
     theta <- theta + optimizer(grad l(theta) / N), on unconstrained parameters: the
-    weights' logarithms before normalising, the means, and the logarithms of the
-    variances or of the diagonals of the Cholesky factors. A step costs one pass over
-    the data, as a step of EM does.
+    weights' logarithms before normalising, the means, and the logarithms of sigma or of
+    the diagonals of the Cholesky factors. A step costs one pass over the data, as a
+    step of EM does; an optimiser that searches along a line costs several.
 
     Args:
         params: the start; its covariances choose spherical (`k`) or full (`k d d`).
@@ -202,22 +285,19 @@ def gradient_ascent(
         the finite numbers stops the climb before it, with `collapsed` set.
 
     Raises:
-        ValueError: as `fit`; or `optimizer` has no `init` and `update`.
+        ValueError: as `fit`.
 
     Source: deck, "Difficulties of MLE".
     """
-    params, x = _start(params, x)
-    if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
-        raise ValueError(
-            f"optimizer: got {type(optimizer).__name__}, expected an optax optimiser"
-        )
-    sizes = _sizes(num_steps, chunk_size)
-    tol = _checks.not_negative("tol", tol, "")
-    return EMResult(*climb(params, x, tol, 0.0, optimizer, False, *sizes))
+    limits = _climb.Limits(tol, floor=jnp.zeros_like(tol))
+    options = _climb.Options(num_steps, chunk_size, optimizer=optimizer)
+    params, x, limits = _of_one_dtype(params, x, limits)
+    return EMResult(*_climb.climb(params, x, limits, options))
 
 
+@checked(given=_enough_points, compiled=False)
 def convergence_rate(params: Mixture, x: Float[Array, "n d"]) -> Float[Array, ""]:
-    """How fast EM settles at a fixed point: theta(t) - theta shrinks by this a step.
+    """How fast EM settles at a fixed point: each step shrinks the error by this factor.
 
     rate = spectral radius of d M / d theta,   M(theta) = m_step(e_step(theta, x), x)
 
@@ -234,14 +314,14 @@ def convergence_rate(params: Mixture, x: Float[Array, "n d"]) -> Float[Array, ""
         scalar, no unit, below 1 at a strict maximum.
 
     Raises:
-        ValueError: as `mixture.log_joint`; or a step of EM still moves `params`; or a
-            component has weight 0 or no variance, so that there is no derivative.
+        ValueError: also where a step of EM still moves `params`, or a component has
+            weight 0 or no variance, so that there is no derivative.
 
     Source: Dempster, Laird and Rubin 1977, section 3; Meng and Rubin 1991.
     """
-    params, x = _start(params, x)
+    params, x = _of_one_dtype(params, x)
     _checks.positive("params.weights", params.weights, "k")
-    jacobian, moved = em_jacobian(params, x)
+    jacobian, moved = _climb.em_jacobian(params, x)
     if not np.isfinite(jacobian).all():
         raise ValueError("params: got a component without a derivative of its M-step")
     if np.asarray(moved) > np.cbrt(jnp.finfo(moved.dtype).eps):
@@ -262,29 +342,32 @@ def faults(result: EMResult) -> list[str]:
     Returns:
         one sentence for each fault.
     """
-    sentences = {
-        "lost": "holds less than half a point: a weight of 0 stays 0",
-        "collapsed": "has collapsed: its variance is the floor or mere rounding, and "
-        "without a floor the likelihood has no upper bound there",
-        "equal": "equals another component, and EM cannot part them: a saddle",
-    }
-    return [
-        f"component {k} {sentence}"
-        for field, sentence in sentences.items()
-        for k in np.flatnonzero(getattr(result, field))
+    sentences = [
+        f"component {k} holds less than half a point: a weight of 0 stays 0"
+        for k in np.flatnonzero(result.lost)
     ]
+    for k in np.flatnonzero(result.collapsed):
+        least = float(result.least_variances[k])
+        sentences.append(
+            f"component {k} has collapsed: in some direction its variance falls to "
+            f"{least:.2g}, which is variance_floor or what {result.params.means.dtype} "
+            "cannot tell from 0 here. Without a floor the likelihood has no upper "
+            "bound there: set variance_floor, or choose fewer components, or another "
+            "start" + _ADVICE * (result.params.means.dtype == jnp.float32)
+        )
+    sentences += [
+        f"component {k} equals another component, and EM cannot part them: a saddle"
+        for k in np.flatnonzero(result.equal)
+    ]
+    return sentences
 
 
-def _sizes(num_steps, chunk_size):
-    if chunk_size is not None:
-        chunk_size = _checks.count("chunk_size", chunk_size)
-    return _checks.count("num_steps", num_steps), chunk_size
+_ADVICE = (
+    "; a point far from all others takes digits from float32: leave it out, or compute "
+    'in float64 after jax.config.update("jax_enable_x64", True)'
+)
 
 
-def _start(params, x):
-    """Both checked and of one dtype."""
-    params = Mixture(*mixture._checked(params))
-    x = _checks.as_array("x", x, "n d", d=params.means.shape[1])
-    _checks.at_least_distinct("x", x, len(params.weights))
+def _of_one_dtype(params, x, *limits):
     dtype = jnp.result_type(x, *params)
-    return jax.tree.map(lambda leaf: leaf.astype(dtype), (params, x))
+    return jax.tree.map(lambda leaf: leaf.astype(dtype), (params, x, *limits))

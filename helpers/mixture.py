@@ -2,10 +2,13 @@
 
 log p(x) = log sum_k weights_k N(x; means_k, covariances_k) can be evaluated, so
 gradient ascent and EM both apply; its maximum has no closed form (S09).
+
+Every function raises a ValueError where a shape does not fit, a number is not finite,
+weights do not sum to 1, a covariance is not positive (definite), a count is below 1, or
+`key` is not a typed key.
 """
 
-from functools import partial
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +17,7 @@ from jax.scipy.stats import multivariate_normal
 from jaxtyping import Array, Float, Int, Key
 
 from helpers import _checks, gaussian
+from helpers._checks import checked
 from helpers.gaussian import Gaussian
 
 __all__ = [
@@ -34,13 +38,16 @@ class Mixture(NamedTuple):
     covariances `k d d` are full matrices.
     """
 
-    weights: Float[Array, " k"]
+    weights: Annotated[Float[Array, " k"], _checks.simplex]
     means: Float[Array, "k d"]
-    covariances: Float[Array, " k"] | Float[Array, "k d d"]
+    covariances: Annotated[
+        Float[Array, " k"] | Float[Array, "k d d"], _checks.covariance
+    ]
 
 
+@checked
 def log_joint(params: Mixture, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
-    """Log joint of each point and each component (S08, with the deck's slip mended).
+    """Log joint of each point and each component (S08, with the deck's slip corrected).
 
     log p(x, z=k) = log weights_k + log N(x; means_k, covariances_k)
 
@@ -51,30 +58,30 @@ def log_joint(params: Mixture, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
     Returns:
         `n k` values, in nats. This is the form in which a bound takes a model.
 
-    Raises:
-        ValueError: a shape does not fit, a number is not finite, the weights do not
-            sum to 1, a covariance is not positive (definite).
-
     Source: deck, "Difficulties of MLE (2)"; Bishop 2006, eq. 9.10.
     """
-    return _log_joint(*_checked(params, x))
-
-
-@jax.jit  # one small program, where each operation alone would be compiled and kept
-def _log_joint(weights, means, covariances, x):
+    weights, means, covariances = params
     if covariances.ndim == 1:
-        components = jax.vmap(gaussian.log_prob, in_axes=(0, None), out_axes=1)(
-            Gaussian(means, covariances), x
-        )
+        log_density = gaussian.log_prob  # of one component at all points
+        by_component = jax.vmap(log_density, in_axes=(0, None), out_axes=1)
+        log_densities = by_component(Gaussian(means, covariances), x)
     else:
-        of_points = jax.vmap(multivariate_normal.logpdf, in_axes=(0, None, None))
-        # one after another: all at once can wait for ever (see `_fast`)
-        components = jax.lax.map(
-            lambda component: of_points(x, *component), (means, covariances)
-        ).T
-    return jnp.log(weights)[None, :] + components
+        log_densities = _full_log_densities(means, covariances, x)
+    return jnp.log(weights)[None, :] + log_densities
 
 
+def _full_log_densities(means, covariances, x):
+    """Logs of N(x; means_k, covariances_k) of each point and each component."""
+    at_all_points = jax.vmap(multivariate_normal.logpdf, in_axes=(0, None, None))
+    # One component after another: on several devices of one processor all at once can
+    # wait for ever (see `_fast/sufficient.py`).
+    by_component = jax.lax.map(
+        lambda component: at_all_points(x, *component), (means, covariances)
+    )
+    return by_component.T
+
+
+@checked
 def log_prob(params: Mixture, x: Float[Array, "n d"]) -> Float[Array, " n"]:
     """Log density of each point: log p(x) = log sum_k exp(log_joint_k) (S08).
 
@@ -85,19 +92,12 @@ def log_prob(params: Mixture, x: Float[Array, "n d"]) -> Float[Array, " n"]:
     Returns:
         `n` log densities, in nats.
 
-    Raises:
-        ValueError: as `log_joint`.
-
     Source: deck, "Difficulties of MLE (2)".
     """
-    return _log_prob(*_checked(params, x))
+    return logsumexp(log_joint(params, x), axis=1)
 
 
-@jax.jit
-def _log_prob(*args):
-    return logsumexp(_log_joint(*args), axis=1)
-
-
+@checked
 def log_likelihood(params: Mixture, x: Float[Array, "n d"]) -> Float[Array, ""]:
     """Log-likelihood of the data, a SUM over points (S02, S08).
 
@@ -110,19 +110,12 @@ def log_likelihood(params: Mixture, x: Float[Array, "n d"]) -> Float[Array, ""]:
     Returns:
         scalar, in nats.
 
-    Raises:
-        ValueError: as `log_joint`.
-
     Source: deck, "MLE Revisited".
     """
-    return _log_likelihood(*_checked(params, x))
+    return log_prob(params, x).sum()
 
 
-@jax.jit
-def _log_likelihood(*args):
-    return _log_prob(*args).sum()
-
-
+@checked
 def responsibilities(params: Mixture, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
     """Posterior of z for each point by Bayes' rule (S16, S18).
 
@@ -135,19 +128,12 @@ def responsibilities(params: Mixture, x: Float[Array, "n d"]) -> Float[Array, "n
     Returns:
         `n k` probabilities, each row summing to 1.
 
-    Raises:
-        ValueError: as `log_joint`.
-
     Source: deck, "Evidence Lower Bound"; Bishop 2006, eq. 9.13.
     """
-    return _responsibilities(*_checked(params, x))
+    return jax.nn.softmax(log_joint(params, x), axis=1)
 
 
-@jax.jit
-def _responsibilities(*args):
-    return jax.nn.softmax(_log_joint(*args), axis=1)
-
-
+@checked
 def sample(
     key: Key[Array, ""], params: Mixture, num_samples: int
 ) -> tuple[Float[Array, "n d"], Int[Array, " n"]]:
@@ -161,23 +147,34 @@ def sample(
     Returns:
         points `n d`, and the component `n` that each came from.
 
-    Raises:
-        ValueError: as `log_joint`; or `num_samples` is below 1, or `key` is no key.
-
     Source: deck, "Difficulties of MLE (2)", the two steps.
     """
-    weights, means, covariances = _checked(params)
-    shape = (_checks.count("num_samples", num_samples),)
-    z_key, eps_key = jax.random.split(_checks.key(key))
-    z = jax.random.categorical(z_key, jnp.log(weights), shape=shape)
-    eps = jax.random.normal(eps_key, shape + means.shape[1:], means.dtype)
+    weights, means, covariances = params
+    z_key, eps_key = jax.random.split(key)
+    z = jax.random.categorical(z_key, jnp.log(weights), shape=(num_samples,))
+    shape = (num_samples, means.shape[1])
+    eps = jax.random.normal(eps_key, shape, means.dtype)
     if covariances.ndim == 1:
         noise = jnp.sqrt(covariances)[z][:, None] * eps
     else:
-        noise = jnp.einsum("nij,nj->ni", jnp.linalg.cholesky(covariances)[z], eps)
+        roots = jnp.linalg.cholesky(covariances)
+        noise = jnp.einsum("nij,nj->ni", roots[z], eps)
     return means[z] + noise, z
 
 
+def _enough_points(x, num_components, **others):
+    """Raise unless there is a distinct point for each component."""
+    _checks.count("num_components", num_components, high=len(x))
+    _checks.at_least_distinct("x", x, num_components)
+
+
+def _spreads_in_all_directions(start, **arguments):
+    """Return the start, unless its covariance is flat in some direction."""
+    _checks.covariance("covariance of x", start.covariances, "k", "k d d")
+    return start
+
+
+@checked(given=_enough_points, result=_spreads_in_all_directions)
 def init_from_data(
     key: Key[Array, ""],
     x: Float[Array, "n d"],
@@ -200,29 +197,21 @@ def init_from_data(
         Mixture whose covariances all equal the data's own.
 
     Raises:
-        ValueError: `x` is not `n d`, is not finite, has fewer distinct points than
-            components, or spreads in too few directions for the covariance; a name
-            or count is not one of those above.
+        ValueError: also where `x` has fewer distinct points than components, or spreads
+            in too few directions for the covariance.
 
     Source: Arthur and Vassilvitskii 2007, "k-means++".
     """
-    key = _checks.key(key)
-    x = _checks.as_array("x", x, "n d")
-    _checks.one_of("covariance_type", covariance_type, "spherical", "full")
-    num_components = _checks.count("num_components", num_components, high=len(x))
-    _checks.at_least_distinct("x", x, num_components)
-    start = _start(key, x, num_components, covariance_type == "full")
-    _checks.covariance("covariance of x", start.covariances, "k", "k d d")
-    return start
-
-
-@partial(jax.jit, static_argnums=(2, 3))
-def _start(key, x, num_components, full):
-    centred = x - x.mean(axis=0)[None, :]
-    spread = centred.T @ centred / len(x) if full else (centred**2).mean()
-    covariances = jnp.broadcast_to(spread, (num_components, *spread.shape))
-    weights = jnp.full(num_components, 1 / num_components, x.dtype)
-    return Mixture(weights, _kmeans_plus_plus(key, x, num_components), covariances)
+    differences = x - x.mean(axis=0)[None, :]
+    if covariance_type == "spherical":
+        spread = (differences**2).mean()
+    else:
+        spread = differences.T @ differences / len(x)
+    return Mixture(
+        weights=jnp.full(num_components, 1 / num_components, x.dtype),
+        means=_kmeans_plus_plus(key, x, num_components),
+        covariances=jnp.broadcast_to(spread, (num_components, *spread.shape)),
+    )
 
 
 def _kmeans_plus_plus(key, x, num_components):
@@ -239,15 +228,3 @@ def _kmeans_plus_plus(key, x, num_components):
 
     means, _ = jax.lax.fori_loop(1, num_components, choose, (means, nearest))
     return means
-
-
-def _checked(params, *points):
-    """Weights `k`, means `k d`, covariances `k` or `k d d`, and points, as arrays."""
-    means = _checks.as_array("params.means", params.means, "k d")
-    k, d = means.shape
-    weights = _checks.simplex("params.weights", params.weights, "k", k=k)
-    covariances = _checks.covariance(
-        "params.covariances", params.covariances, "k", "k d d", k=k, d=d
-    )
-    points = [_checks.as_array("x", x, "n d", d=d) for x in points]
-    return weights, means, covariances, *points

@@ -1,144 +1,284 @@
-"""The compiled climb: one loop for EM and for any optimiser, and EM's Jacobian."""
+"""The climb: one compiled loop for EM and for any optimiser, and EM's Jacobian."""
 
 from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import jaxlib
+import optax
 from jax.flatten_util import ravel_pytree
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
+from jaxtyping import Array, Bool, Float, Int
 
 from helpers._fast import sufficient
+from helpers._fast.sufficient import Components
 from helpers.mixture import Mixture
 
+# Climbs over so many numbers, n k d, run longer than XLA takes to optimise them.
+LARGE = 2**18
+# What undoes `course.QUICK` for them, by version of jaxlib: XLA's own defaults.
+SLOW_TO_COMPILE = {
+    "0.10": {
+        "xla_cpu_use_fusion_emitters": True,
+        "xla_backend_optimization_level": 3,
+    }
+}
 
-def climb(params, x, tol, floor, *options):
-    """Run EM (no optimiser) or an optimiser; the fields of an EMResult, in order.
+
+class Options(NamedTuple):
+    """What is known before the program is compiled."""
+
+    num_steps: int
+    chunk_size: int | None
+    floored: bool = False  # whether there is a floor above 0
+    optimizer: Any = None  # EM where there is none
+
+
+class Spread(NamedTuple):
+    """Over which mesh the rows of x are spread, and along which of its axes."""
+
+    mesh: Any
+    axis: tuple
+
+
+class Limits(NamedTuple):
+    """The numbers that end a climb."""
+
+    tol: Float[Array, ""]  # nats per point
+    floor: Float[Array, ""]
+
+
+class Climb(NamedTuple):
+    """The state of the loop."""
+
+    step: Int[Array, ""]
+    state: Any  # Components for EM; free numbers and the optimiser's memory otherwise
+    log_likelihood: Float[Array, ""]  # of the step before
+    history: Float[Array, " t"]
+    lost: Bool[Array, " k"]
+    collapsed: Bool[Array, " k"]
+    least_variances: Float[Array, " k"]
+    converged: Bool[Array, ""]
+    stop: Bool[Array, ""]
+
+
+class Outcome(NamedTuple):
+    """The fields of an EMResult, in order."""
+
+    params: Mixture
+    log_likelihoods: Float[Array, " t"]
+    num_steps: Int[Array, ""]
+    converged: Bool[Array, ""]
+    lost: Bool[Array, " k"]
+    collapsed: Bool[Array, " k"]
+    equal: Bool[Array, " k"]
+    least_variances: Float[Array, " k"]
+
+
+def climb(params, x, limits, options):
+    """Run EM, or the optimiser that the options name.
 
     Where the points lie on several devices, each runs the same climb on its own.
     """
-    return _climb(params, x, tol, floor, *options, _mesh_and_axis(x))
+    size = x.size * len(params.weights)
+    # What is compiled into a larger program has that program's settings; so has what is
+    # called inside `vmap`.
+    large = size >= LARGE and not _inside_another_program(params, x, *limits)
+    program = _slowly_compiled if large else _quickly_compiled
+    return program(params, x, limits, options, _spread(x))
 
 
-def _mesh_and_axis(x):
-    """The mesh over which the rows of x are spread, and along which axes of it."""
+def _inside_another_program(*arguments):
+    """Whether JAX is tracing, even if what it traces does not reach these arguments."""
+    new = jnp.zeros(())
+    return any(
+        isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves([arguments, new])
+    )
+
+
+def _spread(x):
     sharding = getattr(x, "sharding", None)
     if isinstance(x, jax.core.Tracer) or not isinstance(sharding, NamedSharding):
         return None
     axis = sharding.spec[0] if sharding.spec else None
     axis = axis if isinstance(axis, tuple) or axis is None else (axis,)
-    return (sharding.mesh, axis) if axis else None
+    return Spread(sharding.mesh, axis) if axis else None
 
 
-@partial(jax.jit, static_argnums=range(4, 9))
-def _climb(params, x, tol, floor, *options):
-    *options, spread = options
+def _climb(params, x, limits, options, spread):
     if spread is None:
-        return _climb_here(params, x, tol, floor, options, len(x), ())
-    mesh, axis = spread
+        return _climb_here(params, x, limits, options, len(x), ())
     every = jax.shard_map(
-        lambda *arrays: _climb_here(*arrays, options, len(x), axis),
-        mesh=mesh,
-        in_specs=(P(), P(axis), P(), P()),
+        lambda *arrays: _climb_here(*arrays, options, len(x), spread.axis),
+        mesh=spread.mesh,
+        in_specs=(P(), P(spread.axis), P()),
         out_specs=P(),
     )
-    return every(params, x, tol, floor)
+    return every(params, x, limits)
 
 
-def _climb_here(params, x, tol, floor, options, n, axis):
-    optimizer, floored, num_steps, chunk_size = options
-    chunk_size = chunk_size or sufficient.chunk_size_for(params)
-    chunks, features_of, centre = sufficient.in_chunks(params, x, chunk_size, axis)
-    params = params._replace(means=params.means - centre[None, :])
-    # EM and an optimiser differ only in what they climb with, and in how the expected
-    # statistics become its next value
-    if optimizer is None:
-        state = params
-
-        def params_of(state):
-            return state
-
-        def update(state, statistics):
-            least = floor if floored else None
-            return sufficient.maximise(statistics, state, least, axis)
-    else:
-        free = unconstrained(params, axis)
-        state = free, optimizer.init(free)
-
-        def params_of(state):
-            return constrained(state[0])
-
-        def update(state, statistics):
-            free, memory = state
-            # the chain rule from theta, whose gradient the statistics are, to `free`
-            _, pull_back = jax.vjp(
-                lambda free: sufficient.natural(constrained(free), axis), free
-            )
-            (gradient,) = pull_back(-statistics / n)
-            change, memory = optimizer.update(gradient, memory, free)
-            return jax.tree.map(jnp.add, free, change), memory
-
-    def step(carry):
-        theta = sufficient.natural(params_of(carry[1]), axis)
-        seen = sufficient.expected_statistics(theta, chunks, axis, features_of)
-        proposed = update(carry[1], seen[1])
-        collapsed = sufficient.collapsed(params_of(proposed), floor, floored, axis)
-        return advanced(carry, seen, proposed, collapsed, tol * n, floored)
-
-    start = beginning(state, len(params.weights), num_steps, x.dtype)
-    *end, _ = jax.lax.while_loop(lambda carry: ~carry[-1], step, start)
-    end[1] = params_of(end[1])
-    return fields(*end, centre)
+_VERSION = ".".join(jaxlib.__version__.split(".")[:2])
+_quickly_compiled = jax.jit(_climb, static_argnums=(3, 4))
+_slowly_compiled = jax.jit(
+    _climb, static_argnums=(3, 4), compiler_options=SLOW_TO_COMPILE.get(_VERSION)
+)
 
 
-def beginning(state, num_components, num_steps, dtype):
-    """The loop's first value: t, state, history, report, and whether to stop."""
-    none = jnp.zeros(num_components, bool)
-    history = jnp.full(num_steps + 1, jnp.nan, dtype)
-    report = none, none, jnp.array(False)
-    return jnp.array(0), state, history, report, jnp.array(False)
+def _climb_here(params, x, limits, options, n, axis):
+    chunk_size = options.chunk_size or sufficient.chunk_size_for(params)
+    points = sufficient.points_in_chunks(x, chunk_size, axis)
+    start = sufficient.components_of(params, points.centre, axis)
+    method = _em if options.optimizer is None else _ascent
+    state, components_in, update = method(start, points, limits, options, n, axis)
+
+    def step(climb):
+        components = components_in(climb.state)
+        sums = sufficient.sums(components, points, axis)
+        moments = sufficient.moments(components, sums, axis)
+        proposed = update(climb.state, sums.log_likelihood, moments)
+        return advanced(
+            climb,
+            sums,
+            (components, components_in(proposed)),
+            proposed,
+            limits._replace(tol=limits.tol * n),
+            options,
+            axis,
+        )
+
+    first = beginning(state, start, options)
+    last = jax.lax.while_loop(lambda climb: ~climb.stop, step, first)
+    return outcome(last, components_in(last.state), points.centre)
 
 
-def advanced(carry, seen, proposed, collapsed, tol, floored):
-    """The loop's next value: the step that is proposed, or its end before it."""
-    t, state, history, _, _ = carry
-    log_likelihood, statistics = seen
-    gained = jnp.abs(log_likelihood - history[t - 1])  # nan at t = 0
-    history = history.at[t].set(log_likelihood)
-    converged = gained < tol
-    stop = converged | (t == len(history) - 1) | (collapsed.any() & (not floored))
-    state = jax.tree.map(partial(jnp.where, stop), state, proposed)
-    report = statistics[:, 0] < 0.5, collapsed, converged
-    return jnp.where(stop, t, t + 1), state, history, report, stop
+def _em(start, points, limits, options, n, axis):
+    """EM as a method: where it starts, its components, and its step."""
+    floor = limits.floor if options.floored else None
+
+    def update(components, _, moments):
+        return sufficient.maximise(components, moments, floor, axis)
+
+    return start, lambda components: components, update
 
 
-def fields(t, params, history, report, centre):
-    """The fields of an EMResult, in order, with the data's centre put back."""
-    lost, collapsed, converged = report
-    equal = sufficient.equal(params)
-    params = params._replace(means=params.means + centre[None, :])
-    return params, history, t, converged, lost, collapsed, equal
+def _ascent(start, points, limits, options, n, axis):
+    """Any optimiser as a method, on unconstrained numbers."""
+    optimizer = optax.with_extra_args_support(options.optimizer)
+
+    def gradient(free, moments):
+        seen_by = constrained(free)
+
+        def loss(free):
+            return -sufficient.bound(constrained(free), seen_by, moments) / n
+
+        return jax.grad(loss)(free)
+
+    # for the optimisers that try several places before they step
+    @jax.custom_vjp
+    def loss(free):
+        return loss_and_gradient(free)[0]
+
+    def loss_and_gradient(free):
+        components = constrained(free)
+        sums = sufficient.sums(components, points, axis)
+        moments = sufficient.moments(components, sums, axis)
+        return -sums.log_likelihood / n, gradient(free, moments)
+
+    def pull_back(gradient, weight):
+        return (jax.tree.map(lambda leaf: weight * leaf, gradient),)
+
+    loss.defvjp(loss_and_gradient, pull_back)
+
+    def update(state, log_likelihood, moments):
+        free, memory = state
+        slope = gradient(free, moments)
+        change, memory = optimizer.update(
+            slope, memory, free, value=-log_likelihood / n, grad=slope, value_fn=loss
+        )
+        return optax.apply_updates(free, change), memory
+
+    free = unconstrained(start)
+    return (free, optimizer.init(free)), lambda state: constrained(state[0]), update
 
 
-def unconstrained(params, axis=()):
-    """Log weights, means, and the log of variances or of Cholesky diagonals."""
-    weights, means, covariances = params
-    if covariances.ndim == 1:
-        return jnp.log(weights), means, jnp.log(covariances)
-    root = sufficient.of_each(jnp.linalg.cholesky, covariances, axis)
-    diagonal = jnp.diagonal(root, axis1=1, axis2=2)
-    return jnp.log(weights), means, jnp.tril(root, -1) + _diagonal(jnp.log(diagonal))
+def beginning(state, components, options):
+    """The loop's first value."""
+    k, dtype = len(components.weights), components.means.dtype
+    none = jnp.zeros(k, bool)
+    return Climb(
+        step=jnp.array(0),
+        state=state,
+        log_likelihood=jnp.array(-jnp.inf, dtype),
+        history=jnp.zeros(options.num_steps + 1, dtype),
+        lost=none,
+        collapsed=none,
+        least_variances=jnp.zeros(k, dtype),
+        converged=jnp.array(False),
+        stop=jnp.array(False),
+    )
+
+
+def advanced(climb, sums, components, proposed, limits, options, axis=()):
+    """The loop's next value: the step that is proposed, or the climb's end before it.
+
+    `components` are those now and those proposed; `limits.tol` is of all points.
+    """
+    limit = limits.floor, options.floored, axis
+    now, least_now = sufficient.collapsed(components[0], *limit)
+    collapsed, least = sufficient.collapsed(components[1], *limit)
+    if not options.floored:
+        collapsed = collapsed | now
+    converged = jnp.abs(sums.log_likelihood - climb.log_likelihood) < limits.tol
+    stop = converged | (climb.step == options.num_steps)
+    if not options.floored:
+        stop = stop | collapsed.any()
+    return Climb(
+        step=jnp.where(stop, climb.step, climb.step + 1),
+        state=jax.tree.map(partial(jnp.where, stop), climb.state, proposed),
+        log_likelihood=sums.log_likelihood,
+        history=climb.history.at[climb.step].set(sums.log_likelihood),
+        lost=sums.counts < 0.5,
+        collapsed=collapsed,
+        least_variances=jnp.where(jnp.isfinite(least), least, least_now),
+        converged=converged,
+        stop=stop,
+    )
+
+
+def outcome(climb, components, centre):
+    """What a climb has come to; the end of its history repeats the last value."""
+    reached = jnp.arange(len(climb.history)) <= climb.step
+    return Outcome(
+        params=sufficient.mixture_of(components, centre),
+        log_likelihoods=jnp.where(reached, climb.history, climb.log_likelihood),
+        num_steps=climb.step,
+        converged=climb.converged,
+        lost=climb.lost,
+        collapsed=climb.collapsed,
+        equal=sufficient.equal(components),
+        least_variances=climb.least_variances,
+    )
+
+
+def unconstrained(components):
+    """Log weights, means, and the log of sigmas or of the roots' diagonals."""
+    weights, means, roots = components
+    if roots.ndim == 1:
+        return jnp.log(weights), means, jnp.log(roots)
+    diagonal = jnp.log(jnp.diagonal(roots, axis1=1, axis2=2))
+    return jnp.log(weights), means, jnp.tril(roots, -1) + _diagonal(diagonal)
 
 
 def constrained(free):
-    """The mixture that any unconstrained numbers stand for."""
+    """The components that any unconstrained numbers stand for."""
     log_weights, means, roots = free
     weights = jax.nn.softmax(log_weights)
     if roots.ndim == 1:
-        return Mixture(weights, means, jnp.exp(roots))
-    diagonal = jnp.diagonal(roots, axis1=1, axis2=2)
-    roots = jnp.tril(roots, -1) + _diagonal(jnp.exp(diagonal))
-    return Mixture(weights, means, jnp.einsum("kil,kjl->kij", roots, roots))
+        return Components(weights, means, jnp.exp(roots))
+    diagonal = jnp.exp(jnp.diagonal(roots, axis1=1, axis2=2))
+    return Components(weights, means, jnp.tril(roots, -1) + _diagonal(diagonal))
 
 
 def _diagonal(rows):
@@ -148,18 +288,20 @@ def _diagonal(rows):
 @jax.jit
 def em_jacobian(params, x):
     """Jacobian of the EM map in unconstrained numbers, and how far a step moves."""
-    columns, centre = sufficient.in_columns(x, sufficient.chunk_size_for(params))
-    scale = jnp.sqrt((columns[:, 1:] ** 2).sum() / x.size)
-    columns = jnp.concatenate([columns[:, :1], columns[:, 1:] / scale], axis=1)
+    centre = x.mean(axis=0)
+    scale = jnp.sqrt(((x - centre[None, :]) ** 2).mean())
+    x = (x - centre[None, :]) / scale
     means = (params.means - centre[None, :]) / scale
     params = Mixture(params.weights, means, params.covariances / scale**2)
-    free, as_tree = ravel_pytree(unconstrained(params))
+    points = sufficient.points_in_chunks(x, sufficient.chunk_size_for(params))
+    free, as_tree = ravel_pytree(
+        unconstrained(sufficient.components_of(params, points.centre))
+    )
 
     def em_map(free):
-        params = constrained(as_tree(free))
-        _, statistics = sufficient.expected_statistics(
-            sufficient.natural(params), columns
-        )
-        return ravel_pytree(unconstrained(sufficient.maximise(statistics, params)))[0]
+        components = constrained(as_tree(free))
+        sums = sufficient.sums(components, points)
+        moments = sufficient.moments(components, sums)
+        return ravel_pytree(unconstrained(sufficient.maximise(components, moments)))[0]
 
     return jax.jacfwd(em_map)(free), jnp.abs(em_map(free) - free).max()

@@ -1,12 +1,14 @@
 """EM over points that stay on disk: the same steps, one piece in memory at a time."""
 
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from helpers import _checks
 from helpers._fast import climb as _climb
 from helpers._fast import sufficient
 
@@ -14,64 +16,117 @@ from helpers._fast import sufficient
 PIECE = 2**22
 
 
-def climb(params, x, tol, floor, floored, num_steps, chunk_size):
-    """Run EM; the fields of an EMResult, in order."""
-    dtype = jnp.result_type(x.dtype, *params)
-    centre = jnp.asarray(_mean(x, params.means.shape[1]), dtype)
-    params = jax.tree.map(lambda leaf: leaf.astype(dtype), params)
-    params = params._replace(means=params.means - centre[None, :])
-    chunk_size = chunk_size or sufficient.chunk_size_for(params)
-    carry = _climb.beginning(params, len(params.weights), num_steps, dtype)
-    while not carry[-1]:
-        theta, total = _natural(carry[1]), 0.0
-        for _, num_points, piece in _pieces(x, dtype):
-            seen = _pass(theta, piece, num_points, centre, chunk_size)
-            # in double precision, and before the next piece takes this one's place
-            total += np.asarray(seen, float)
-        carry = _step(carry, total.astype(dtype), tol * len(x), floor, floored)
-    return jax.jit(_climb.fields)(*carry[:-1], centre)
+class Piece(NamedTuple):
+    """Some of the points; they lead a buffer, whose rest is padding."""
+
+    start: int
+    num_points: int
+    rows: np.ndarray
 
 
-def _mean(x, d):
-    """The points' mean, in double precision; each point looked at, as an array's is."""
+def climb(params, x, limits, options):
+    """Run EM; what `climb.climb` returns."""
+    # Python's loop, so nothing here may become part of a larger program
+    with jax.ensure_compile_time_eval():
+        centre = _mean(x, len(params.weights))
+        dtype = jnp.result_type(_dtype_of(x), *params)
+        centre = jnp.asarray(centre, dtype)
+        params, limits = jax.tree.map(
+            lambda leaf: leaf.astype(dtype), (params, limits)
+        )
+        start = _components_of(params, centre)
+        chunk_size = options.chunk_size or sufficient.chunk_size_for(params)
+        limits = limits._replace(tol=limits.tol * len(x))
+        climb = _climb.beginning(start, start, options)
+        while not climb.stop:
+            total, as_sums = 0.0, None
+            for piece in _pieces(x, dtype):
+                sums = _pass(
+                    climb.state, piece.rows, piece.num_points, centre, chunk_size
+                )
+                flat, as_sums = ravel_pytree(sums)
+                # in double precision, and before the next piece takes its place
+                total += np.asarray(flat, float)
+            sums = as_sums(jnp.asarray(total.astype(dtype)))
+            climb = _step(climb, sums, limits, options)
+        return _outcome(climb, climb.state, centre)
+
+
+_components_of = jax.jit(sufficient.components_of)
+_outcome = jax.jit(_climb.outcome)
+
+
+@partial(jax.jit, static_argnums=4)
+def _pass(components, rows, num_points, centre, chunk_size):
+    chunks = sufficient.columns_around(centre, rows, num_points, chunk_size)
+    points = sufficient.Points(chunks, lambda columns: columns, centre)
+    return sufficient.sums(components, points)
+
+
+@partial(jax.jit, static_argnums=3)
+def _step(climb, sums, limits, options):
+    moments = sufficient.moments(climb.state, sums)
+    floor = limits.floor if options.floored else None
+    proposed = sufficient.maximise(climb.state, moments, floor)
+    both = climb.state, proposed
+    return _climb.advanced(climb, sums, both, proposed, limits, options)
+
+
+def checked(name, x, **sizes):
+    """Return points on disk if they are as points in memory have to be."""
+    d = sizes.get("d", x.shape[-1])
     if x.ndim != 2 or x.shape[1] != d:
-        raise ValueError(f"x: got shape {x.shape}, expected (n, d) with d = {d}")
-    if not np.issubdtype(x.dtype, np.floating):
-        raise ValueError(f"x: got {x.dtype} on disk, expected floating numbers")
-    total = np.zeros(d)
-    for start, num_points, piece in _pieces(x, x.dtype):
-        bad = np.argwhere(~np.isfinite(piece[:num_points]))
-        if len(bad):
-            where = int(bad[0, 0]) + start, int(bad[0, 1])
-            raise ValueError(
-                f"x: got {x[where]} at index {where}, expected finite numbers"
-            )
-        total += piece[:num_points].sum(axis=0, dtype=float)
-    return total / len(x)
+        raise ValueError(f"{name}: got shape {x.shape}, expected (n, d) with d = {d}")
+    # of one row, since the others are alike but for their values
+    _checks.as_array(name, np.nan_to_num(x[:1]), "n d")
+    return x
 
 
-_natural = jax.jit(sufficient.natural)
+def _dtype_of(x):
+    """The dtype that such points have in memory."""
+    single = x.dtype.kind == "f" and x.dtype.itemsize <= 4
+    return jnp.dtype(jnp.float32) if single else jnp.dtype(jnp.zeros(0).dtype)
 
 
-@partial(jax.jit, static_argnums=4)
-def _pass(theta, piece, num_points, centre, chunk_size):
-    columns = sufficient.columns_around(centre, piece, num_points, chunk_size)
-    return ravel_pytree(sufficient.expected_statistics(theta, columns))[0]
+def _mean(x, num_components):
+    """The points' mean, in double precision; each point is looked at."""
+    dtype, total, squares, sizes = _dtype_of(x), 0.0, 0.0, 0.0
+    origin = np.asarray(x[0], float)
+    for piece in _pieces(x, np.dtype(float)):
+        rows = piece.rows[: piece.num_points]
+        _finite("x", rows, piece.start, dtype)
+        sizes = np.maximum(sizes, np.abs(rows).max(axis=0))
+        rows = rows - origin
+        total += rows.sum(axis=0)
+        squares += (rows**2).sum(axis=0)
+    mean = total / len(x)
+    if dtype == jnp.float32:
+        variances = np.maximum(squares / len(x) - mean**2, 0)
+        _checks.told_apart("x", sizes, np.sqrt(variances))
+    rows = (piece.rows[: piece.num_points] for piece in _pieces(x, dtype))
+    _checks.at_least_distinct("x", x, num_components, rows)
+    return origin + mean
 
 
-@partial(jax.jit, static_argnums=4)
-def _step(carry, total, tol, floor, floored):
-    seen = total[0], total[1:].reshape(len(carry[1].weights), -1)
-    proposed = sufficient.maximise(seen[1], carry[1], floor if floored else None)
-    collapsed = sufficient.collapsed(proposed, floor, floored)
-    return _climb.advanced(carry, seen, proposed, collapsed, tol, floored)
+def _finite(name, rows, start, dtype):
+    bad = np.argwhere(~(np.abs(rows) <= jnp.finfo(dtype).max))
+    if len(bad):
+        row, column = map(int, bad[0])
+        came = rows[row, column]
+        expected = "finite numbers"
+        if np.isfinite(came):
+            expected = "numbers that float32 can hold, up to 3.4e38"
+        raise ValueError(
+            f"{name}: got {came:.4g} at index {(start + row, column)}, expected "
+            f"{expected}"
+        )
 
 
 def _pieces(x, dtype):
-    """Where each piece starts and its number of points, which lead the one buffer."""
-    rows = min(len(x), max(1, PIECE // (x.shape[1] * dtype.itemsize)))
-    buffer = np.zeros((rows, x.shape[1]), dtype)
-    for start in range(0, len(x), rows):
-        piece = x[start : start + rows]
+    """Cut the points up; all pieces take turns in one buffer."""
+    num_rows = min(len(x), max(1, PIECE // (x.shape[1] * dtype.itemsize)))
+    buffer = np.zeros((num_rows, x.shape[1]), dtype)
+    for start in range(0, len(x), num_rows):
+        piece = x[start : start + num_rows]
         buffer[: len(piece)] = piece
-        yield start, len(piece), buffer
+        yield Piece(start, len(piece), buffer)

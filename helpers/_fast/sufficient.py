@@ -1,114 +1,160 @@
-"""A mixture in natural parameters and sufficient statistics: the fast form of EM.
+"""The sums that EM needs of the data: each component sees the points its own way.
 
-With features phi(x) = (1, x, squares and products of x) a component's log joint is
-linear in them, log p(x, z=k) = theta_k . phi(x), and so
+Component k looks at the points from its own mean, in units of its own spread:
 
-    d/d theta_k  sum_i log sum_j exp(theta_j . phi(x_i)) = sum_i r_ik phi(x_i)
+    y_ik = root_k^-1 (x_i - mean_k)        where root_k root_k^T = covariance_k
+    log p(x_i, z=k) = constant_k - |y_ik|^2 / 2
 
-(Fisher's identity): the gradient of the log-likelihood IS the expected sufficient
-statistics, the sums that the M-step divides. One pass over the data gives both.
+The M-step needs the mean and the covariance of these y, weighted by responsibilities:
+
+    mean_k <- mean_k + root_k mean(y_k),     root_k <- root_k cholesky(cov(y_k))
+
+Near the maximum mean(y_k) is 0 and cov(y_k) is I, so these numbers are small and known
+to full precision, wherever the data lie and in whatever units each column is.
 """
 
 import math
+from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.flatten_util import ravel_pytree
+from jax.scipy.linalg import solve_triangular
+from jaxtyping import Array, Float
 
 from helpers.mixture import Mixture
 
+# Up to so many numbers, 64 MB in single precision, the points are copied in columns.
+COPIED = 2**24
+# Accelerators would otherwise round the factors.
+product = partial(jnp.matmul, precision="highest")
 
-def in_columns(x, chunk_size, axis=()):
-    """Centred points as `chunks (1 + d) size`: row 0 is 1 for a point, 0 for padding.
 
-    Columns make each operation run along memory, and a chunk stays in cache. Squares
-    are expanded, so the mean must go first, or it would take all the digits.
-    Within `shard_map` the mean is over all the devices along `axis`, as many points
-    on each.
+class Components(NamedTuple):
+    """A mixture by the roots of its covariances: sigma, or lower Cholesky factors."""
+
+    weights: Float[Array, " k"]
+    means: Float[Array, "k d"]  # less the centre of the data
+    roots: Float[Array, " k"] | Float[Array, "k d d"]
+
+
+class Points(NamedTuple):
+    """What one pass scans over, and how the columns of one chunk are made of it.
+
+    Columns are `1 + d` by the size of a chunk. Row 0 is 1 for a point and 0 for
+    padding; the others are the point less the centre of the data, 0 for padding.
     """
-    centre = jax.lax.pmean(x.mean(axis=0), axis)
-    # a mean of large numbers is itself rounded; the second pass mends that
-    centre = centre + jax.lax.pmean((x - centre[None, :]).mean(axis=0), axis)
-    return columns_around(centre, x, len(x), chunk_size), centre
+
+    chunks: Array
+    columns_of: Callable
+    centre: Float[Array, " d"]
 
 
-# Beyond so many numbers, 64 MB in single precision, all the features are too many.
-AT_ONCE = 2**24
+class Sums(NamedTuple):
+    """Sums over points; `r` are responsibilities."""
+
+    log_likelihood: Float[Array, ""]
+    counts: Float[Array, " k"]  # of r
+    first: Float[Array, "k d"]  # spherical: of r x; full: of r y
+    second: Float[Array, " k"] | Float[Array, "k d d"]  # of r |y|^2; of r y x^T
 
 
-def in_chunks(params, x, chunk_size, axis=()):
-    """Chunks to scan over, what makes features of one, and the points' centre.
+class Moments(NamedTuple):
+    """Each component's share of the points, and the mean and covariance of its y."""
 
-    The features are made once, or else in each pass from slices of x: that is slower
-    by up to a half, but then memory beyond x does not grow with n.
+    counts: Float[Array, " k"]
+    shifts: Float[Array, "k d"]
+    spreads: Float[Array, " k"] | Float[Array, "k d d"]
+
+
+def components_of(params, centre, axis=()):
+    """The components of a mixture, seen from a centre."""
+    covariances = params.covariances
+    if covariances.ndim == 1:
+        roots = jnp.sqrt(covariances)
+    else:
+        roots = of_each(jnp.linalg.cholesky, covariances, axis)
+    return Components(params.weights, params.means - centre[None, :], roots)
+
+
+def mixture_of(components, centre):
+    """The mixture, with the centre put back."""
+    weights, means, roots = components
+    return Mixture(weights, means + centre[None, :], covariances_of(roots))
+
+
+def covariances_of(roots):
+    """Variances, or covariance matrices."""
+    return roots**2 if roots.ndim == 1 else product(roots, roots.mT)
+
+
+def of_each(function, matrices, axis):
+    """A function of each component's matrix.
+
+    On devices that share a processor the matrices are taken one after another: jaxlib
+    0.10 deals many large matrices out to the very threads that the devices run on, and
+    all at once can wait for ever.
     """
-    n, d = x.shape
-    features_of = partial(features, _shape_of_natural(params))
-    one = jax.ShapeDtypeStruct((1 + d, 1), x.dtype)
-    if n * len(jax.eval_shape(features_of, one)) <= AT_ONCE:
-        columns, centre = in_columns(x, chunk_size, axis)
-        return jax.vmap(features_of)(columns), lambda chunk: chunk, centre
-    size = _even(n, chunk_size)
-    chunks = jnp.arange(math.ceil(n / size))
-
-    def cut(i):
-        # the last one ends where x does, and so starts with points seen before
-        new = jnp.arange(size) >= (i + 1) * size - n
-        return jax.lax.dynamic_slice_in_dim(x, i * size, size), new.astype(x.dtype)
-
-    def mean_less(centre):
-        # chunk by chunk, since XLA would store all the differences
-        def add(total, i):
-            part, new = cut(i)
-            return total + ((part - centre[None, :]) * new[:, None]).sum(axis=0), None
-
-        total = jax.lax.scan(add, _by_device(jnp.zeros(d, x.dtype), axis), chunks)[0]
-        return jax.lax.pmean(total / n, axis)
-
-    centre = mean_less(jnp.zeros(d, x.dtype))
-    centre = centre + mean_less(centre)
-
-    def cut_features(i):
-        part, new = cut(i)
-        part = (part.T - centre[:, None]) * new[None]
-        return features_of(jnp.concatenate([new[None], part]))
-
-    return chunks, cut_features, centre
+    return jax.lax.map(function, matrices) if axis else function(matrices)
 
 
-def _shape_of_natural(params):
-    """The shape of theta: `k features`."""
-    k, d = params.means.shape
-    return k, d + 2 if params.covariances.ndim == 1 else (d + 1) * (d + 2) // 2
+# Points, chunk by chunk: a chunk and what is made of it stay in the processor's cache.
 
 
 def chunk_size_for(params):
-    """A size that keeps in cache what a pass makes of a chunk."""
+    """The size of a chunk that is quick to scan."""
     k, d = params.means.shape
-    if params.covariances.ndim == 3 and _by_slopes(k, d):
-        return max(128, 2**14 // (k * d))
-    return max(256, 2**15 // max(2 * (d + 2), k))
+    if params.covariances.ndim == 1:
+        return max(256, 2**15 // max(2 * (d + 2), k))
+    return max(512, 2**15 // (k * d))
 
 
-def _by_slopes(k, d):
-    """Whether few components share the work of forming all products of x."""
-    return d > 4 and k <= 8
+def points_in_chunks(x, chunk_size, axis=()):
+    """Points ready to be scanned over.
 
+    They are copied in columns once; too many to copy are cut out of x in each pass,
+    which takes longer, but then memory beyond x does not grow with n.
 
-def _even(n, chunk_size):
-    """The size of as many chunks that are about alike."""
-    return math.ceil(n / math.ceil(n / chunk_size))
+    Within `shard_map` the centre is that of all devices along `axis`, each of which
+    has as many points.
+    """
+    n, d = x.shape
+    if n * (1 + d) <= COPIED:
+        centre = jax.lax.pmean(x.mean(axis=0), axis)
+        # a mean of large numbers is itself rounded; a second pass mends that
+        centre = centre + jax.lax.pmean((x - centre[None, :]).mean(axis=0), axis)
+        return Points(columns_around(centre, x, n, chunk_size), lambda c: c, centre)
+    size = _even(n, chunk_size)
+    chunks = jnp.arange(math.ceil(n / size))
 
+    def cut(i, centre):
+        # the last chunk ends where x does, so it starts with points seen before
+        new = (jnp.arange(size) >= (i + 1) * size - n).astype(x.dtype)
+        part = jax.lax.dynamic_slice_in_dim(x, i * size, size)
+        return new, (part - centre[None, :]) * new[:, None]
 
-def _by_device(value, axis):
-    """A value that may come to differ between the devices along `axis`."""
-    return jax.lax.pcast(value, axis, to="varying") if axis else value
+    def mean_around(centre):
+        # chunk by chunk, since XLA would store all the differences
+        def add(total, i):
+            return total + cut(i, centre)[1].sum(axis=0), None
+
+        zero = vary(jnp.zeros(d, x.dtype), axis)
+        return jax.lax.pmean(jax.lax.scan(add, zero, chunks)[0] / n, axis)
+
+    centre = mean_around(jnp.zeros(d, x.dtype))
+    centre = centre + mean_around(centre)
+
+    def columns_of(i):
+        new, part = cut(i, centre)
+        return jnp.concatenate([new[None], part.T])
+
+    return Points(chunks, columns_of, centre)
 
 
 def columns_around(centre, x, num_points, chunk_size):
-    """The first points of x in columns, less a centre; the rest of x is padding."""
+    """The first points of x as columns, chunk by chunk; the rest of x is padding."""
     n, d = x.shape
     size = _even(n, chunk_size)
     chunks = math.ceil(n / size)
@@ -119,170 +165,239 @@ def columns_around(centre, x, num_points, chunk_size):
     return jnp.concatenate([point, x], axis=1)
 
 
-def features(shape, columns):
-    """Phi of a chunk for a theta of this shape: 1, x, and |x|^2 or products i <= j.
+def _even(n, chunk_size):
+    """The size of chunks that are all about alike."""
+    return math.ceil(n / math.ceil(n / chunk_size))
 
-    Full covariances of few components leave the products to `_log_joint`.
+
+def vary(value, axis):
+    """A value that may come to differ between the devices along `axis`."""
+    return jax.lax.pcast(value, axis, to="varying") if axis else value
+
+
+# The E-step
+
+
+def sums(components, points, axis=()):
+    """Sum over all points, in one pass; each device along `axis` over its own.
+
+    The sums of all devices are added up once, as one array.
     """
-    k, num_features = shape
-    d = len(columns) - 1
-    if num_features == d + 2:
-        return jnp.concatenate([columns, (columns[1:] ** 2).sum(axis=0, keepdims=True)])
-    if _by_slopes(k, d):
-        return columns
-    # laid out first, or cutting them out is done again for each of the products
-    columns = jax.lax.optimization_barrier(columns)
-    x = columns[1:]
-    return jnp.concatenate([columns, *(x[i : i + 1] * x[i:] for i in range(d))])
-
-
-def _log_joint(theta, phi):
-    """Theta . phi(x), `k size`."""
-    if theta.shape[1] == len(phi):
-        return _product(theta, phi)
-    # the same sum as constant + x . (linear + square x): one multiplication of
-    # matrices, and no products, takes half the time where few components need them
-    d = len(phi) - 1
-    square = jnp.zeros((len(theta), d, d), theta.dtype)
-    square = square.at[:, *np.triu_indices(d)].set(theta[:, d + 1 :])
-    affine = jnp.concatenate([theta[:, 1 : d + 1, None], square], axis=2)
-    slopes = _product(affine.reshape(-1, d + 1), phi).reshape(-1, d, phi.shape[1])
-    return theta[:, :1] + (slopes * phi[None, 1:, :]).sum(axis=1)
-
-
-# highest: accelerators otherwise round the factors
-_product = partial(jnp.matmul, precision="highest")
-
-
-def of_each(function, matrices, axis):
-    """A function of each component's matrix: of all at once, or one after another.
-
-    On devices that share a processor, all at once can wait for ever: jaxlib 0.10 deals
-    many large matrices out to the very threads that the devices run on.
-    """
-    return jax.lax.map(function, matrices) if axis else function(matrices)
-
-
-def _root_and_inverse(covariances):
-    root = jnp.linalg.cholesky(covariances)
-    eye = jnp.broadcast_to(jnp.eye(root.shape[-1], dtype=root.dtype), root.shape)
-    inverse = jax.lax.linalg.triangular_solve(root, eye, left_side=True, lower=True)
-    return root, inverse
-
-
-def natural(params, axis=()):
-    """Theta, one row a component: log p(x, z=k) = theta_k . phi(x)."""
-    weights, means, covariances = params
-    d = means.shape[1]
-    if covariances.ndim == 1:
-        linear = means / covariances[:, None]
-        square = -0.5 / covariances[:, None]
-        log_det = d * jnp.log(covariances)
-    else:
-        root, inverse = of_each(_root_and_inverse, covariances, axis)
-        precisions = jnp.einsum("kli,klj->kij", inverse, inverse, precision="highest")
-        linear = jnp.einsum("kij,kj->ki", precisions, means, precision="highest")
-        rows, cols = np.triu_indices(d)
-        square = -np.where(rows == cols, 0.5, 1.0)[None, :] * precisions[:, rows, cols]
-        square = square.astype(root.dtype)
-        log_det = 2 * jnp.log(jnp.diagonal(root, axis1=1, axis2=2)).sum(axis=1)
-    constant = -0.5 * ((linear * means).sum(axis=1) + log_det + d * jnp.log(2 * jnp.pi))
-    # finite for a weight of 0 too: padding multiplies it by 0, and gradients pass it
-    log_weights = jnp.where(
-        weights > 0,
-        jnp.log(jnp.where(weights > 0, weights, 1)),
-        jnp.finfo(weights.dtype).min / 2,
-    )
-    return jnp.concatenate([(log_weights + constant)[:, None], linear, square], axis=1)
-
-
-def expected_statistics(theta, chunks, axis=(), features_of=None):
-    """l(theta) and its gradient sum_i r_ik phi(x_i), chunk by chunk.
-
-    Chunks are columns, unless `features_of` says what makes features of one. Each
-    device along `axis` sums over its own points; one sum over devices ends it.
-    """
-    features_of = features_of or partial(features, theta.shape)
-
-    def log_likelihood_and_gradient(chunk):
-        phi = features_of(chunk)
-        log_joint, pull_back = jax.vjp(lambda theta: _log_joint(theta, phi), theta)
-        # padding has a 0 in row 0, and so no part in either sum
-        point, greatest = phi[0], log_joint.max(axis=0)
-        ratios = jnp.exp(log_joint - greatest[None, :])
-        total = ratios.sum(axis=0)
-        responsibilities = ratios * (point / total)[None, :]
-        log_likelihood = _product(point, greatest + jnp.log(total))
-        return log_likelihood, *pull_back(responsibilities)
+    sums_for = _spherical if components.roots.ndim == 1 else _full
+    of_chunk = sums_for(components, axis)
 
     def add(total, chunk):
-        seen = log_likelihood_and_gradient(chunk)
-        return jax.tree.map(jnp.add, total, seen), None
+        return jax.tree.map(jnp.add, total, of_chunk(points.columns_of(chunk))), None
 
-    zero = jnp.zeros((), theta.dtype), jnp.zeros_like(theta)
-    # theta varies by device now, so that its gradient is not summed chunk by chunk
-    theta, zero = _by_device((theta, zero), axis)
-    own = jax.lax.scan(add, zero, chunks)[0]
+    one = jax.eval_shape(lambda c: of_chunk(points.columns_of(c)), points.chunks[0])
+    zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), one)
+    own, _ = jax.lax.scan(add, vary(zero, axis), points.chunks)
     if not axis:
         return own
-    flat, as_pair = ravel_pytree(own)
-    return as_pair(jax.lax.psum(flat, axis))
+    flat, as_sums = ravel_pytree(own)
+    return as_sums(jax.lax.psum(flat, axis))
 
 
-def maximise(statistics, previous, floor=None, axis=()):
-    """The M-step from expected statistics; a component with none stays as it was."""
-    d = previous.means.shape[1]
-    counts = statistics[:, 0]
-    some = counts > 0
-    averages = statistics / jnp.where(some, counts, 1)[:, None]
-    means, squares = averages[:, 1 : d + 1], averages[:, d + 1 :]
-    if previous.covariances.ndim == 1:
-        covariances = (squares[:, 0] - (means**2).sum(axis=1)) / d
+def _spherical(components, axis):
+    """The function that sums over one chunk, for spherical components."""
+    weights, means, sigmas = vary(components, axis)
+    d = means.shape[1]
+    constants = _log_weights(weights) - d * jnp.log(sigmas)
+
+    def of_chunk(columns):
+        def add_square(total, dimension):
+            row, mean = dimension
+            y = (row[None, :] - mean[:, None]) / sigmas[:, None]
+            return total + y**2, None
+
+        zero = vary(jnp.zeros((len(means), columns.shape[1]), means.dtype), axis)
+        squares, _ = jax.lax.scan(add_square, zero, (columns[1:], means.T), unroll=16)
+        log_joint = constants[:, None] - 0.5 * squares
+        log_likelihood, responsibilities = _posterior(log_joint, columns[0], d)
+        totals = product(responsibilities, columns.T)
+        second = (responsibilities * squares).sum(axis=1)
+        return Sums(log_likelihood, totals[:, 0], totals[:, 1:], second)
+
+    return of_chunk
+
+
+def _full(components, axis):
+    """The function that sums over one chunk, for components of full covariances."""
+    weights, means, roots = components
+    k, d = means.shape
+    to_y = vary(_to_y(components, axis), axis)
+    diagonals = jnp.diagonal(roots, axis1=1, axis2=2)
+    constants = vary(_log_weights(weights) - jnp.log(diagonals).sum(axis=1), axis)
+
+    def of_chunk(columns):
+        y = product(to_y.reshape(k * d, 1 + d), columns).reshape(k, d, -1)
+        log_joint = constants[:, None] - 0.5 * (y**2).sum(axis=1)
+        log_likelihood, responsibilities = _posterior(log_joint, columns[0], d)
+        weighted = (responsibilities[:, None, :] * y).reshape(k * d, -1)
+        totals = product(weighted, columns.T).reshape(k, d, 1 + d)
+        counts = product(responsibilities, columns[0])
+        return Sums(log_likelihood, counts, totals[:, :, 0], totals[:, :, 1:])
+
+    return of_chunk
+
+
+def _to_y(components, axis=()):
+    """The matrices `k d (1 + d)` by which the columns of points become y."""
+    _, means, roots = components
+
+    def inverse(root):
+        eye = jnp.broadcast_to(jnp.eye(root.shape[-1], dtype=root.dtype), root.shape)
+        return jax.lax.linalg.triangular_solve(root, eye, left_side=True, lower=True)
+
+    inverses = of_each(inverse, roots, axis)
+    of_origin = -product(inverses, means[:, :, None])
+    return jnp.concatenate([of_origin, inverses], axis=2)
+
+
+def _posterior(log_joint, point, d):
+    """The log-likelihood of a chunk, and responsibilities that are 0 for padding.
+
+    The factor (2 pi)^(-d/2), the same for all components, is left to the end.
+    """
+    greatest = log_joint.max(axis=0)
+    ratios = jnp.exp(log_joint - greatest[None, :])
+    total = ratios.sum(axis=0)
+    log_p = greatest + jnp.log(total) - 0.5 * d * jnp.log(2 * jnp.pi)
+    return product(point, log_p), ratios * (point / total)[None, :]
+
+
+def _log_weights(weights):
+    """Logarithms; for a weight of 0 one that is finite, since padding multiplies it."""
+    some = weights > 0
+    least = jnp.finfo(weights.dtype).min / 2
+    return jnp.where(some, jnp.log(jnp.where(some, weights, 1)), least)
+
+
+# The M-step
+
+
+def moments(components, sums, axis=()):
+    """What the sums say of each component: 0 and I where it holds no point at all."""
+    _, means, roots = components
+    d = means.shape[1]
+    some = sums.counts > 0
+    counts = jnp.where(some, sums.counts, 1)[:, None]
+    if roots.ndim == 1:
+        shifts = (sums.first / counts - means) / roots[:, None]
+        shifts = jnp.where(some[:, None], shifts, 0)
+        spreads = (sums.second / counts[:, 0] - (shifts**2).sum(axis=1)) / d
+        return Moments(sums.counts, shifts, jnp.where(some, spreads, 1))
+    shifts = sums.first / counts
+    # of r y x^T, to which the same map is applied from the right
+    both = jnp.concatenate([shifts[:, :, None], sums.second / counts[:, None]], axis=2)
+    seconds = product(both, _to_y(components, axis).mT)
+    spreads = seconds - shifts[:, :, None] * shifts[:, None, :]
+    eye = jnp.eye(d, dtype=means.dtype)[None]
+    return Moments(sums.counts, shifts, jnp.where(some[:, None, None], spreads, eye))
+
+
+def maximise(components, moments, floor=None, axis=()):
+    """The M-step: the components whose means and roots the moments say."""
+    _, means, roots = components
+    weights = moments.counts / moments.counts.sum()
+    if roots.ndim == 1:
+        means = means + roots[:, None] * moments.shifts
+        # rounding can take a spread of 0 below it
+        roots = roots * jnp.sqrt(jnp.maximum(moments.spreads, 0))
         if floor is not None:
-            covariances = jnp.maximum(covariances, floor)
-    else:
-        rows, cols = np.triu_indices(d)
-        place = np.zeros((d, d), int)
-        place[rows, cols] = place[cols, rows] = np.arange(len(rows))
-        covariances = squares[:, place] - means[:, :, None] * means[:, None, :]
-        if floor is not None:
-            variances, axes = of_each(jnp.linalg.eigh, covariances, axis)
-            scaled = axes * jnp.maximum(variances, floor)[:, None, :]
-            covariances = jnp.einsum("kij,klj->kil", scaled, axes, precision="highest")
-    means = jnp.where(some[:, None], means, previous.means)
-    some = some.reshape((-1,) + (1,) * (covariances.ndim - 1))
-    covariances = jnp.where(some, covariances, previous.covariances)
-    return Mixture(counts / counts.sum(), means, covariances)
+            roots = jnp.maximum(roots, jnp.sqrt(floor))
+        return Components(weights, means, roots)
+    means = means + product(roots, moments.shifts[:, :, None])[:, :, 0]
+    if floor is None:
+        factors = of_each(jnp.linalg.cholesky, moments.spreads, axis)
+        return Components(weights, means, product(roots, factors))
+
+    def at_least_floor(root_and_spread):
+        root, spread = root_and_spread
+        variances, axes = jnp.linalg.eigh(product(product(root, spread), root.mT))
+        sigmas = jnp.sqrt(jnp.maximum(variances, floor))
+        # of a root any product with a rotation is one; this one is lower triangular
+        upper = jnp.linalg.qr(sigmas[:, None] * axes.T, mode="r")
+        return upper.T * jnp.sign(jnp.diagonal(upper))[None, :]
+
+    together = jax.lax.map if axis else lambda f, each: jax.vmap(f)(each)
+    return Components(
+        weights, means, together(at_least_floor, (roots, moments.spreads))
+    )
 
 
-def collapsed(params, floor, constrained, axis=()):
-    """Components whose least variance is the floor, or lost in its own rounding."""
-    _, means, covariances = params
-    if covariances.ndim == 1:
-        variances = covariances[:, None]
-        seconds = variances + (means**2).mean(axis=1, keepdims=True)
+def bound(components, seen_by, moments):
+    """The bound's part that depends on components, a sum over points.
+
+    Its gradient where both are the same is that of the log-likelihood (Fisher's
+    identity). The moments are of the y that `seen_by` makes of the points.
+    """
+    weights, means, roots = components
+    if roots.ndim == 1:
+        d = means.shape[1]
+        log_dets = d * jnp.log(roots)
+        ratios = seen_by.roots / roots
+        centres = (seen_by.means - means) / roots[:, None]
+        centres = centres + ratios[:, None] * moments.shifts
+        squares = d * ratios**2 * moments.spreads
     else:
-        diagonal = jnp.diagonal(covariances, axis1=1, axis2=2)
-        seconds = diagonal + means**2
-        if constrained:
-            variances = of_each(jnp.linalg.eigvalsh, covariances, axis)
-        else:
-            root = of_each(jnp.linalg.cholesky, covariances, axis)
-            variances = jnp.diagonal(root, axis1=1, axis2=2) ** 2
-    eps = jnp.finfo(means.dtype).eps
-    # a variance is E x^2 - (E x)^2, so E x^2 sets the size of its rounding error
-    limit = 16 * means.shape[1] * eps * seconds
+        log_dets = jnp.log(jnp.diagonal(roots, axis1=1, axis2=2)).sum(axis=1)
+        solve = jax.vmap(partial(solve_triangular, lower=True))
+        ratios = solve(roots, seen_by.roots)
+        centres = solve(roots, seen_by.means - means)
+        centres = centres + product(ratios, moments.shifts[:, :, None])[:, :, 0]
+        squares = (product(ratios, moments.spreads) * ratios).sum(axis=(1, 2))
+    squares = squares + (centres**2).sum(axis=1)
+    log_joint = _log_weights(weights) - log_dets - 0.5 * squares
+    return (moments.counts * log_joint).sum()
+
+
+# What went wrong
+
+
+def least_variances(components, floor):
+    """The variance at which each component, in each direction, counts as collapsed.
+
+    It is the floor; or where rounding the points, seen from the centre, shows in y; or
+    where a covariance matrix cannot hold it beside its other entries.
+    """
+    _, means, roots = components
+    d, eps = means.shape[1], jnp.finfo(means.dtype).eps
+    if roots.ndim == 1:
+        size = roots[:, None] ** 2 + (means**2).mean(axis=1, keepdims=True)
+        limits = (64 * eps) ** 2 * size
+    else:
+        variances = (roots**2).sum(axis=2)
+        limits = (64 * eps) ** 2 * (variances + means**2)
+        limits = jnp.maximum(limits, 16 * d * eps * variances)
+    return jnp.maximum(limits, floor * (1 + 16 * eps))
+
+
+def collapsed(components, floor, floored, axis=()):
+    """Which components have collapsed, and the least variance that each may have."""
+    limits = least_variances(components, floor)
+    roots = components.roots
+    if roots.ndim == 1:
+        sigmas = roots[:, None]
+    else:
+        sigmas = jnp.diagonal(roots, axis1=1, axis2=2)
     # not (a > b) rather than a <= b: nan counts as collapsed
-    return ~(variances > jnp.maximum(limit, floor * (1 + 16 * eps))).all(axis=1)
+    bad = ~(sigmas**2 > limits).all(axis=1)
+    if floored and roots.ndim == 3:
+        singular = of_each(partial(jnp.linalg.svd, compute_uv=False), roots, axis)
+        error = 16 * roots.shape[-1] * jnp.finfo(roots.dtype).eps * singular[:, :1]
+        bad = bad | ~(singular > jnp.sqrt(floor) + error).all(axis=1)
+    worst = jnp.argmin(sigmas**2 / limits, axis=1)
+    return bad, jnp.take_along_axis(limits, worst[:, None], axis=1)[:, 0]
 
 
-def equal(params):
+def equal(components):
     """Components that have the mean and the covariance of another one."""
-    _, means, covariances = params
+    _, means, roots = components
     tolerance = jnp.sqrt(jnp.finfo(means.dtype).eps)
-    covariances = covariances.reshape(len(means), -1)
-    size = jnp.abs(covariances).max(axis=1)
-    apart = ((means[:, None, :] - means[None, :, :]) ** 2).max(axis=2)
-    wider = jnp.abs(covariances[:, None, :] - covariances[None, :, :]).max(axis=2)
-    same = (apart < tolerance**2 * size[:, None]) & (wider < tolerance * size[:, None])
+    roots = roots.reshape(len(means), -1)
+    size = jnp.abs(roots).max(axis=1)
+    apart = jnp.abs(means[:, None, :] - means[None, :, :]).max(axis=2)
+    wider = jnp.abs(roots[:, None, :] - roots[None, :, :]).max(axis=2)
+    same = jnp.maximum(apart, wider) < tolerance * size[:, None]
     return same.sum(axis=1) > 1
