@@ -102,4 +102,5 @@ def test_binder_installs_before_it_copies_the_tree(dockerfile):
 def test_binder_does_not_run_our_scripts_as_root(dockerfile, step):
     users = re.findall(r"^USER (\S+)", dockerfile[: dockerfile.index(step)], re.M)
     assert users[-1] == "${NB_USER}"
-    assert "sudo" not in read("binder/postBuild") + read("binder/start")
+    for name in ("binder/postBuild", "binder/start"):
+        assert "sudo" not in (ROOT / name).read_text("utf-8")

@@ -76,7 +76,7 @@ with warnings.catch_warnings():
         for explorer in explorers:
             captions.update(explorer.sweep(num_random=num_random, seed=seed).values())
         growth.append(in_use() - before)
-print(min(growth), *captions, sep="\n")
+print(min(growth), *captions, sep="\\n")
 """
 # Compares each explorer at its start, and its words with every control at its end, with
 # what they were when it was new.
