@@ -44,7 +44,12 @@ def test_requirements_are_exact_and_end_with_this_package():
 
 @pytest.mark.parametrize(
     "name",
-    ["binder/requirements.txt", "binder/constraints.txt", ".pre-commit-config.yaml"],
+    [
+        "binder/requirements.txt",
+        "binder/constraints.txt",
+        ".pre-commit-config.yaml",
+        "README.md",
+    ],
 )
 def test_pins_agree(name):
     root, other = pins(read("requirements.txt")), pins(read(name))
@@ -111,8 +116,16 @@ def test_relative_links_resolve(name):
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
-def test_workflow_finds_the_readme_lines():
-    readme, workflow = read("README.md"), read(".github/workflows/test.yml")
-    for pattern in ("^python3 .*pytest$", "^py .*pytest --nbval-lax$"):
-        assert f"'{pattern}'" in workflow
-        assert len(re.findall(pattern, readme, re.M)) == 1
+@pytest.mark.parametrize(
+    ("script", "pattern"),
+    [
+        (".github/workflows/test.yml", "^python3 .*pytest$"),
+        (".github/workflows/test.yml", "^py .*pytest --nbval-lax$"),
+        (".ci/run", "^python3 .*pytest$"),
+        (".ci/run", "^.venv.*pytest --thorough tests/thorough$"),
+        (".ci/run", "^.venv.*pytest --browser tests/browser$"),
+    ],
+)
+def test_a_script_finds_its_line_of_the_readme(script, pattern):
+    assert f"'{pattern}'" in read(script)
+    assert len(re.findall(pattern, read("README.md"), re.MULTILINE)) == 1
