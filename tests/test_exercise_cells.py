@@ -6,6 +6,7 @@ exercise defines. tests/thorough/test_handout.py makes the notebooks without sol
 """
 
 import dis
+import functools
 import itertools
 import re
 import types
@@ -23,6 +24,7 @@ CHECK = re.compile(r'^check\("(\w+)", .*?(, solution=True)?\)$', re.MULTILINE)
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
+@functools.cache
 def code_cells(path):
     notebook = nbformat.read(path, as_version=4)
     return [cell for cell in notebook.cells if cell.cell_type == "code"]

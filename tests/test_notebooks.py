@@ -5,6 +5,7 @@ list of what is wrong with it.
 """
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -164,10 +165,15 @@ CHECKS = [
 ]
 
 
+@functools.cache
+def stored(path):
+    return nbformat.read(path, as_version=4)
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_notebook(check, path):
-    assert check(nbformat.read(path, as_version=4), path) == []
+    assert check(stored(path), path) == []
 
 
 # The checks themselves: a sound notebook passes all of them, and a notebook that is
