@@ -1,29 +1,52 @@
-"""Each notebook in a kernel of its own: every control moved, every cell run again.
+"""Each notebook with every control moved, every cell run again and every check broken.
 
-An explorer shows the same when it is new, when later cells have used its names for
-theirs, and when its cell has run again by itself. And each check of a claim can fail:
-its cell runs with a wrong form in it, too, and must.
+A notebook is run half-way, then restarted and run from the top, in a C locale without
+UTF-8 and on eight threads; it must print what is stored. Then its controls are moved,
+and its cells run again. An explorer shows the same when it is new, when later cells
+have reused the names in its cell, and when its cell has run again by itself. The cell
+of each claim also runs with a wrong form of the claim in it, and must fail.
+
+The folder's name is ASCII: with another name and without UTF-8, JAX itself stops with
+`std::bad_cast` when it records which line of which file it compiles.
 """
 
-import itertools
 import re
-import warnings
-from pathlib import Path
+from typing import NamedTuple
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
+from kernels import (
+    NOTEBOOKS,
+    PATHS,
+    by_notebook,
+    code_cells,
+    compared,
+    copied,
+    execute,
+    fresh,
+    holds,
+    proof_of,
+)
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell
 
-NOTEBOOKS = {
-    path: nbformat.read(path, as_version=4)
-    for path in sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+CONDITIONS = {
+    "a restart half-way": "'before_restart' not in globals()",
+    "a C locale without UTF-8": "locale.getpreferredencoding() == 'ANSI_X3.4-1968'",
+    "many threads": "jax_threads == 8",
+}
+ENVIRONMENT = {
+    "NPROC": "8",
+    "OMP_NUM_THREADS": "8",
+    "LC_ALL": "C",
+    "PYTHONUTF8": "0",
+    "PYTHONCOERCECLOCALE": "0",
 }
 
-# In the kernel, where the explorers are: each control over its range, then random
-# settings of all, in four rounds of some 250 updates. A number that is not finite would
-# show in a caption; a warning in the middle of a move is an error here. The first line
-# tells by how much the memory in use grew in the best of the rounds: what is free in
-# the heap goes back to the system before it is read.
+# Runs in the kernel, where the explorers are. It moves each control over its range, and
+# then all of them to random settings, in four rounds of about 250 updates. A number
+# that is not finite would show in a caption, and a warning during a move is an error
+# here. The first line that it prints is how much the memory in use grew in the best of
+# the rounds. What is free in the heap is returned to the system before it is read.
 SWEEP = """
 import contextlib
 import ctypes
@@ -44,7 +67,8 @@ assert len(explorers) >= 2, "fewer than two explorers"
 controls = [control for each in explorers for control in each.controls.values()]
 num_random = (250 - sum(len(positions(each)) for each in controls)) // len(explorers)
 num_random = max(50, num_random)  # 200 in the four rounds
-captions, growth = set(), []
+captions = set()
+growth = []
 with warnings.catch_warnings():
     warnings.simplefilter("error")
     for seed in range(4):
@@ -54,7 +78,8 @@ with warnings.catch_warnings():
         growth.append(in_use() - before)
 print(min(growth), *captions, sep="\\n")
 """
-# Each explorer at its start, and its words with every control at its end.
+# Compares each explorer at its start, and its words with every control at its end, with
+# what they were when it was new.
 SAME = """
 def explorers_are_as_when_new(new={}):
     from helpers.explorer import positions
@@ -67,13 +92,13 @@ def explorers_are_as_when_new(new={}):
         explorer.reset()
         assert new.setdefault(label, now) == now, label
 """
-# Of a round, in bytes. The first rounds take some MB once; what each update leaves
-# behind comes in every round. Measured on Linux: under 50 kB in the third and after.
-# One moving layer kept from each update would be 600 MB.
+# Bytes per round. The first rounds take a few MB once; what an update fails to release
+# is lost in every round. Measured on Linux: under 50 kB in the third round and after.
+# One moving layer kept per update would be 600 MB.
 GROWTH = 5e5
 
-# By row: what stands in the cell, and the wrong form that takes its place. For an
-# erratum it is the deck's own, for the others a slip that people make.
+# For each claim: what its cell says, and the wrong form that replaces it. For an
+# erratum this is the deck's own form, for the other claims a slip that people make.
 WRONG = {
     # a point beside the maximum
     "S01": ("value_and_gradient(theta_hat)", "value_and_gradient(1.01 * theta_hat)"),
@@ -169,79 +194,101 @@ WRONG = {
 
 
 def row_of(cell):
-    """Return the row that a cell checks, or None."""
+    """Return the claim that a cell checks, or None."""
     tags = [t for t in cell.metadata.get("tags", []) if re.fullmatch(r"S\d\d", t)]
     return tags[0] if tags else None
 
 
 def wrong_form(cell):
-    """Return the cell of a row with the row's wrong form in it."""
+    """Return the cell of a claim with the claim's wrong form in it."""
     right, wrong = WRONG[row_of(cell)]
     assert cell.source.count(right) == 1, row_of(cell)
-    broken = nbformat.v4.new_code_cell(cell.source.replace(right, wrong))
-    broken.metadata.tags = ["raises-exception"]
-    return broken
+    tags = {"tags": ["raises-exception"]}
+    return new_code_cell(cell.source.replace(right, wrong), metadata=tags)
 
 
-@pytest.fixture(scope="module")
-def executed(request):
-    """Run all; return the cell that sweeps and, by row, the one with a wrong form."""
-    path, notebook = request.param, NOTEBOOKS[request.param].copy()
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    define, same, sweep = map(
-        nbformat.v4.new_code_cell, (SAME, "explorers_are_as_when_new()", SWEEP)
-    )
-    explorers = [cell for cell in cells if "Explorer(" in cell.source]
+class Ran(NamedTuple):
+    """The cells of one notebook that the tests look at, after they ran."""
+
+    stored: list  # as stored: the first half, then all
+    first: list  # the same cells as they ran
+    proof: NotebookNode  # tells which conditions hold
+    sweep: NotebookNode
+    broken: dict  # by claim, its cell with the wrong form
+
+
+@pytest.fixture(scope="module", params=NOTEBOOKS)
+def ran(request, tmp_path_factory):
+    """Execute a notebook as the head of this file describes."""
+    cells = code_cells(request.param)
+    half = len(cells) // 2
+    before = [fresh(cell) for cell in cells[:half]]
+    first = [fresh(cell) for cell in cells]
+    proof = proof_of(CONDITIONS)
+    define = new_code_cell(SAME)
+    sweep = new_code_cell(SWEEP)
     broken = {row_of(cell): wrong_form(cell) for cell in cells if row_of(cell)}
 
-    def watched(cell):
-        return (cell.copy(), same.copy()) if cell in explorers else (cell.copy(),)
+    def same():
+        return new_code_cell("explorers_are_as_when_new()")
 
-    first = itertools.chain(*map(watched, cells))
-    # those alone, then all: one that an earlier cell feeds must survive that it runs
-    again = [*itertools.chain(*map(watched, explorers))]
+    order = [new_code_cell("before_restart = True"), *before, define]
+    for cell in first:
+        order.append(cell)
+        if makes_explorer(cell):
+            order.append(same())
+    order += [proof, sweep, same()]
+    # An explorer's cell must run by itself, although later cells have run since.
     for cell in cells:
-        # a wrong form comes before the right one, which puts its names in order again
-        again += [broken[row_of(cell)]] if row_of(cell) else []
-        again += watched(cell)
-    notebook.cells = [define, *first, sweep, same, *again]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", nbformat.warnings.DuplicateCellId)
-        client = NotebookClient(
-            notebook, timeout=240, resources={"metadata": {"path": path.parent}}
-        )
-        client.execute()
-    return sweep, broken
+        if makes_explorer(cell):
+            order += [fresh(cell), same()]
+    for cell in cells:
+        if row_of(cell):
+            # before the right form, which restores what the wrong one has changed
+            order.append(broken[row_of(cell)])
+        order.append(fresh(cell))
+        if makes_explorer(cell):
+            order.append(same())
+    folder = copied(tmp_path_factory.mktemp("companion"))
+    execute(order, folder, env=ENVIRONMENT, restart_before=define)
+    return Ran([*cells[:half], *cells], [*before, *first], proof, sweep, broken)
 
 
-@pytest.mark.parametrize(
-    "executed", NOTEBOOKS, ids=lambda path: path.stem, indirect=True
-)
-def test_controls_move_and_cells_run_again(executed):
-    sweep, _ = executed
-    growth, *captions = sweep.outputs[0].text.splitlines()
+def makes_explorer(cell):
+    return "Explorer(" in cell.source
+
+
+@pytest.mark.environment
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_notebook_prints_what_is_stored_with(condition, ran):
+    assert holds(ran.proof)[condition]
+    assert [compared(c) for c in ran.first] == [compared(c) for c in ran.stored]
+
+
+def test_controls_move_without_a_leak_or_a_number_that_is_not_finite(ran):
+    growth, *captions = ran.sweep.outputs[0].text.splitlines()
     assert len(captions) > 40
     assert not [caption for caption in captions if "nan" in caption or "inf" in caption]
     assert int(growth) < GROWTH
 
 
+CLAIMS = [(path, row) for path in PATHS for row in map(row_of, code_cells(path)) if row]
+
+
 @pytest.mark.mutation
 @pytest.mark.parametrize(
-    ("executed", "row"),
+    ("ran", "row"),
     [
-        pytest.param(path, row, id=f"{path.stem}-{row}")
-        for path, notebook in NOTEBOOKS.items()
-        for row in filter(None, map(row_of, notebook.cells))
+        pytest.param(path, row, id=f"{path.stem}-{row}", marks=by_notebook(path))
+        for path, row in CLAIMS
     ],
-    indirect=["executed"],
+    indirect=["ran"],
 )
-def test_a_wrong_form_fails_its_check(executed, row):
-    _, broken = executed
-    errors = [o.ename for o in broken[row].outputs if o.output_type == "error"]
-    assert errors == ["AssertionError"]
+def test_a_wrong_form_fails_its_check(ran, row):
+    errors = [o for o in ran.broken[row].outputs if o.output_type == "error"]
+    assert [error.ename for error in errors] == ["AssertionError"]
 
 
-def test_every_row_has_a_wrong_form():
-    rows = [f"S{i:02}" for i in range(1, 34)]
-    checked = [row_of(cell) for book in NOTEBOOKS.values() for cell in book.cells]
-    assert sorted(WRONG) == sorted(filter(None, checked)) == rows
+def test_every_claim_has_a_wrong_form():
+    claimed = sorted(row for _, row in CLAIMS)
+    assert sorted(WRONG) == claimed == [f"S{i:02}" for i in range(1, 34)]
