@@ -409,7 +409,7 @@ MORE_RIGHT = [
     ("proposal", np.array([1.2, 0.024])),
     ("proposal", [[1.2], [0.024]]),
     ("stride", 1.66),
-    ("stride", "1.9"[:0] or 1.95),
+    ("stride", 1.95),
 ]
 
 
@@ -724,7 +724,7 @@ WRONG = {
         ((1.2, 0.034), "larger than the posterior's"),
         ((-1.2, 0.024), "sign of the mean"),
         ((0.9, 0.024), "not where the posterior is"),
-        (Gaussian([1.2], 0.024), "larger"),
+        (Gaussian([1.2], 0.024), "a Gaussian is sigma squared"),
         (1.2, "one number; two numbers, (mean, sigma)"),
         ((1.2, 0.0), "a sigma above 0"),
         ((1.2, 0.024, 1.0), "3 numbers"),
@@ -945,7 +945,7 @@ WRONG = {
         (lambda key, m, s, n: draw(jax.random.key(0), m, s, n), "the key is not used"),
         (draw_with(jax.random.uniform), "Is the noise N(0, 1)"),
         (draw_with(uniform), "its tails are lighter"),
-        (draw_with(lambda *args: jax.random.rademacher(*args) * 1.0), "lighter"),
+        (draw_with(lambda *args: jax.random.rademacher(*args) * 1.0), "only 2 values"),
         (draw_with(laplace), "its tails are heavier"),
         (draw_with(logistic), "its tails are heavier"),
         (draw_with(lambda *args: jnp.abs(jax.random.normal(*args))), "spread"),
@@ -972,7 +972,7 @@ WRONG = {
         (lambda f: f.sum() - f, "A sum for a mean?"),
         (flipped(baseline), "The sign is flipped"),
         (lambda f: 80.0, "The variance rose"),
-        (lambda f: 26 + 4 * (jnp.roll(f, 1) - jnp.roll(f, 2)) / 6, "scatter"),
+        (lambda f: 26 + 1.6 * (jnp.roll(f, 1) - jnp.roll(f, 2)), "scatter"),
         (lambda f: f[:2], "one per sample"),
     ],
 }
@@ -1097,14 +1097,17 @@ def told(name, answer):
 
 
 def test_a_number_just_beyond_a_bound_has_enough_digits():
-    sigmas = np.linspace(0.0331, 0.0332, 201)
-    errors = np.array([notebook_02.proposal_error(1.2, s) for s in sigmas])
-    sigma = sigmas[errors > 0.1][0]
+    low, high = 0.024, 0.05  # by bisection: 0.1 lies in between
+    while high - low > 1e-7:
+        middle = (low + high) / 2
+        if notebook_02.proposal_error(1.2, middle) > 0.1:
+            high = middle
+        else:
+            low = middle
+    sigma = high
     came, expected = told("proposal", (1.2, sigma))
     assert float(came.split()[-1]) > 0.1
     assert expected == "at most 0.10"
-    came, expected = told("beta_for_rate", 2.9 * (1 + 1e-9) ** 0)
-    assert expected == "1 nat, to within 0.005"
     came, _ = told("variance_estimate", lambda x: variance_estimate(x) * 6 / 6.93)
     assert float(came.split()[-1]) > 0.345
 
@@ -1123,7 +1126,7 @@ def test_beyond_tells_a_number_from_its_bound():
 
 @pytest.mark.parametrize(("name", "ends"), [("stride", (1.5, 2.1))])
 def test_the_hint_for_a_stride_points_to_the_best(name, ends):
-    for stride in np.linspace(*ends, 13):
+    for stride in np.linspace(*ends, 7):
         finding = judge(EXERCISES[name], stride)
         if finding.state == "wrong":
             hint = dict(finding.rows)["hint"].lower()
@@ -1252,7 +1255,7 @@ def test_the_share_of_the_variance_is_that_of_many_samples(of_rows):
     f = (5 + eps) ** 2
     many = ((f - of_rows(f)) * eps).mean(axis=1).var() / (f * eps).mean(axis=1).var()
     came, _ = told("baseline", lambda f: of_rows(np.asarray(f)[None])[0])
-    assert abs(float(came.split()[1]) / 100 - many) < 0.03
+    assert abs(float(came.split()[1]) - many) < 0.03
 
 
 def test_progress_counts_the_students_answers(capsys):

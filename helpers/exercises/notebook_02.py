@@ -14,7 +14,7 @@ from helpers.exercises.curve import (
     posterior_moments,
 )
 from helpers.exercises.finding import right, wrong
-from helpers.exercises.formula import Formula, Slip, general_hint, told_apart
+from helpers.exercises.formula import Formula, Slip, general_hint, shown
 from helpers.exercises.judge import Experiment
 from helpers.mixture import Mixture
 
@@ -300,7 +300,10 @@ def _proposal_hint(mean, sigma):
     if proposal_error(mean, np.sqrt(sigma)) <= ERROR:
         return "Is the second number a variance? Expected sigma, its root."
     if proposal_error(mean, sigma**2) <= ERROR:
-        return "Is this the root of sigma? Expected sigma itself."
+        return (
+            "Is the second number the root of sigma? Expected sigma itself. (The "
+            "second field of a Gaussian is sigma squared.)"
+        )
     if proposal_error(-mean, sigma) <= ERROR:
         return "The sign of the mean is flipped."
     posterior = posterior_moments(POINT, NOISE)
@@ -467,7 +470,7 @@ def _judge_marginal(answer):
             continue
         hint = _marginal_hint(returned, truth, x, decode.grid())
         if returned.shape == truth.shape:
-            came, wanted = told_apart(returned, truth)
+            came, wanted = shown(returned), shown(truth)
         else:
             came, wanted = f"shape {returned.shape}", f"shape {truth.shape}"
         return wrong(returned=came, expected=wanted, hint=hint)
@@ -480,22 +483,21 @@ def _near(returned, truth):
 
 
 def _marginal_hint(returned, truth, x, grid):
+    if _near(returned, _log_marginal(x, curve, grid)):
+        return (
+            f"Right for your grid, from {grid[0]:.3g} to {grid[-1]:.3g} in steps of "
+            f"{grid[1] - grid[0]:.3g}. It has to reach where p(x, z) vanishes, and to "
+            "be finer than the posterior is wide."
+        )
     for slip in _marginal_slips(x, grid):
         if _near(returned, slip.values):
             return slip.hint
-    if returned.shape == truth.shape:
-        on_grid = _log_marginal(x, curve, grid)
-        if _near(returned, on_grid):
-            return (
-                f"Right for your grid, from {grid[0]:.3g} to {grid[-1]:.3g} in steps "
-                f"of {grid[1] - grid[0]:.3g}. It has to reach where p(x, z) vanishes, "
-                "and to be finer than the posterior is wide."
-            )
-        if np.ptp(returned - truth) < MARGINAL_TOLERANCE:
-            return (
-                "Every log p(x) is off by the same number: the spacing dz, or a "
-                "constant of one of the densities."
-            )
+    same_shape = returned.shape == truth.shape
+    if same_shape and np.ptp(returned - truth) < MARGINAL_TOLERANCE:
+        return (
+            "Every log p(x) is off by the same number: the spacing dz, or a constant "
+            "of one of the densities."
+        )
     return general_hint(returned, truth)
 
 
