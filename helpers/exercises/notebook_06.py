@@ -64,6 +64,11 @@ def _noise_hint(drawn, eps):
         return "The same z for two keys: the key is not used, or one is made inside."
     if not np.isfinite(eps).all():
         return "Some z are not finite."
+    values = len(np.unique(eps[:, 0]))
+    if values < 20:
+        return f"The noise takes only {values} values. Use jax.random.normal."
+    if values < 0.6 * len(eps):
+        return "Some samples have the same noise. Is a key used twice?"
     deviation = DEVIATIONS / np.sqrt(len(eps))
     spread = eps.std(axis=0)
     for others, hint in _spreads():
@@ -75,11 +80,6 @@ def _noise_hint(drawn, eps):
         return "The mean is wrong. Is the noise centred, as N(0, 1) is?"
     if _same_noise(eps):
         return _REUSED
-    values = len(np.unique(eps[:, 0]))
-    if values < 20:
-        return f"The noise takes only {values} values. Use jax.random.normal."
-    if values < 0.6 * len(eps):
-        return "Some samples have the same noise. Is a key used twice?"
     return _shape_hint(eps)
 
 
