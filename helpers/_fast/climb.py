@@ -263,10 +263,10 @@ def outcome(climb, components, centre):
 
 
 def unconstrained(components):
-    """Log weights, means, and the log of sigmas or of the roots' diagonals."""
+    """Log weights, means, and the log of variances or of the roots' diagonals."""
     weights, means, roots = components
     if roots.ndim == 1:
-        return jnp.log(weights), means, jnp.log(roots)
+        return jnp.log(weights), means, 2 * jnp.log(roots)
     diagonal = jnp.log(jnp.diagonal(roots, axis1=1, axis2=2))
     return jnp.log(weights), means, jnp.tril(roots, -1) + _diagonal(diagonal)
 
@@ -276,7 +276,7 @@ def constrained(free):
     log_weights, means, roots = free
     weights = jax.nn.softmax(log_weights)
     if roots.ndim == 1:
-        return Components(weights, means, jnp.exp(roots))
+        return Components(weights, means, jnp.exp(roots / 2))
     diagonal = jnp.exp(jnp.diagonal(roots, axis1=1, axis2=2))
     return Components(weights, means, jnp.tril(roots, -1) + _diagonal(diagonal))
 

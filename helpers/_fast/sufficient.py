@@ -205,11 +205,12 @@ def _spherical(components, axis):
     weights, means, sigmas = vary(components, axis)
     d = means.shape[1]
     constants = _log_weights(weights) - d * jnp.log(sigmas)
+    inverses = 1 / sigmas[:, None]
 
     def of_chunk(columns):
         def add_square(total, dimension):
             row, mean = dimension
-            y = (row[None, :] - mean[:, None]) / sigmas[:, None]
+            y = (row[None, :] - mean[:, None]) * inverses
             return total + y**2, None
 
         zero = vary(jnp.zeros((len(means), columns.shape[1]), means.dtype), axis)
@@ -222,7 +223,7 @@ def _spherical(components, axis):
         return Sums(log_likelihood, totals[:, 0], totals[:, 1:], second)
 
     def finished(sums):
-        of_y = (sums.first - sums.counts[:, None] * means) / sigmas[:, None]
+        of_y = (sums.first - sums.counts[:, None] * means) * inverses
         return sums._replace(first=of_y)
 
     return of_chunk, finished
