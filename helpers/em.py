@@ -351,9 +351,9 @@ def faults(result: EMResult) -> list[str]:
         dtype = result.params.means.dtype
         sentence = (
             f"component {k} has collapsed: in some direction its variance falls to "
-            f"{least:.2g} or below, which is variance_floor or what {dtype} cannot tell "
-            "from 0 there. Without a floor the likelihood has no upper bound there: set "
-            "variance_floor, or choose fewer components, or another start"
+            f"{least:.2g} or below, which is variance_floor or what {dtype} cannot "
+            "tell from 0 there. Without a floor the likelihood has no upper bound "
+            "there: set variance_floor, or choose fewer components, or another start"
         )
         sentences.append(sentence + _ADVICE * (dtype == jnp.float32))
     sentences += [

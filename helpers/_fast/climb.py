@@ -85,12 +85,12 @@ def climb(params, x, limits, options):
     size = x.size * len(params.weights)
     # What is compiled into a larger program has that program's settings; so has what is
     # called inside `vmap`.
-    large = size >= LARGE and not _inside_another_program(params, x, *limits)
+    large = size >= LARGE and not inside_another_program(params, x, *limits)
     program = _slowly_compiled if large else _quickly_compiled
     return program(params, x, limits, options, _spread(x))
 
 
-def _inside_another_program(*arguments):
+def inside_another_program(*arguments):
     """Whether JAX is tracing, even if what it traces does not reach these arguments."""
     new = jnp.zeros(())
     return any(

@@ -26,28 +26,32 @@ class Piece(NamedTuple):
 
 def climb(params, x, limits, options):
     """Run EM; what `climb.climb` returns."""
-    # Python's loop, so nothing here may become part of a larger program
-    with jax.ensure_compile_time_eval():
-        centre = _mean(x, len(params.weights))
-        dtype = jnp.result_type(_dtype_of(x), *params)
-        centre = jnp.asarray(centre, dtype)
-        params, limits = jax.tree.map(lambda leaf: leaf.astype(dtype), (params, limits))
-        start = _components_of(params, centre)
-        chunk_size = options.chunk_size or sufficient.chunk_size_for(params)
-        limits = limits._replace(tol=limits.tol * len(x))
-        climb = _climb.beginning(start, start, options)
-        while not climb.stop:
-            total, as_sums = 0.0, None
-            for piece in _pieces(x, dtype):
-                sums = _pass(
-                    climb.state, piece.rows, piece.num_points, centre, chunk_size
-                )
-                flat, as_sums = ravel_pytree(sums)
-                # in double precision, and before the next piece takes its place
-                total += np.asarray(flat, float)
-            sums = as_sums(jnp.asarray(total.astype(dtype)))
-            climb = _step(climb, sums, limits, options)
-        return _outcome(climb, climb.state, centre)
+    if _climb.inside_another_program():
+        # the loop below is Python's, and so no part of that program
+        with jax.ensure_compile_time_eval():
+            return _climb_now(params, x, limits, options)
+    return _climb_now(params, x, limits, options)
+
+
+def _climb_now(params, x, limits, options):
+    centre = _mean(x, len(params.weights))
+    dtype = jnp.result_type(_dtype_of(x), *params)
+    centre = jnp.asarray(centre, dtype)
+    params, limits = jax.tree.map(lambda leaf: leaf.astype(dtype), (params, limits))
+    start = _components_of(params, centre)
+    chunk_size = options.chunk_size or sufficient.chunk_size_for(params)
+    limits = limits._replace(tol=limits.tol * len(x))
+    climb = _climb.beginning(start, start, options)
+    while not climb.stop:
+        total = 0.0
+        for piece in _pieces(x, dtype):
+            sums = _pass(climb.state, piece.rows, piece.num_points, centre, chunk_size)
+            flat, as_sums = ravel_pytree(sums)
+            # in double precision, and before the next piece takes its place
+            total = total + np.asarray(flat, float)
+        sums = as_sums(jnp.asarray(total.astype(dtype)))
+        climb = _step(climb, sums, limits, options)
+    return _outcome(climb, climb.state, centre)
 
 
 _components_of = jax.jit(sufficient.components_of)

@@ -247,7 +247,7 @@ def test_every_kind_of_numbers_on_disk_is_as_in_memory(tmp_path, dtype, x64):
     np.testing.assert_allclose(here.log_likelihoods, there.log_likelihoods, rtol=rtol)
 
 
-def test_points_on_disk_under_vmap_and_jit_are_as_in_memory(tmp_path):
+def test_points_on_disk_under_vmap_and_jit_are_as_in_memory(as_user, tmp_path):
     x = on_disk(tmp_path, POINTS)
     starts = jax.tree.map(lambda leaf: jnp.stack([jnp.asarray(leaf, float)] * 2), SIX)
     one = em.fit(SIX, x, num_steps=5, tol=0.0).log_likelihoods
