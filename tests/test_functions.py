@@ -268,7 +268,7 @@ def runs_of(f, call):
     [
         lambda z: SCALE * outer_helper(z) + jnp.sin(z) @ WEIGHTS,
         lambda z: gaussian.log_prob(Q, z[None])[0] + math.pi * z @ TABLE,
-        lambda z: jax.scipy.special.logsumexp(jax.nn.softplus(z)) + np.pi + max(1, 2),
+        lambda z: jax.scipy.special.logsumexp(jnp.cos(z) / 4) + np.pi + max(1, 2),
         lambda z: sum(jnp.float32(2) * each for each in z) + len(z),
         recursive,
     ],
