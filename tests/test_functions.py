@@ -147,6 +147,18 @@ def test_f_may_read_what_changes(what, globals_put_back):
     assert_follows(*READERS[what])
 
 
+def test_f_may_be_mended_where_it_was_no_scalar(globals_put_back):
+    def f(z):
+        return helper(z)
+
+    for wrong, right in (lambda z: z, thrice), (lambda z: z[:2], twice):
+        globals()["helper"] = wrong
+        with pytest.raises(ValueError, match=r"^f: got .*expected one real number"):
+            estimators.pathwise(KEY, f, Q, num_samples=2)
+        globals()["helper"] = right
+        assert_follows(f, lambda: None)
+
+
 def test_f_may_be_a_partial_or_an_object_or_its_method():
     squares = Squares()
     for f in squares, squares.method, functools.partial(Squares.method, squares):
@@ -165,6 +177,31 @@ def test_f_may_read_a_cell_that_changes():
         scale = 3.0
 
     assert_follows(f, change)
+
+
+def test_functions_that_were_equal_once_are_told_apart():
+    def made(scale):
+        def f(z):
+            return scale * z.sum()
+
+        def change(value):
+            nonlocal scale
+            scale = value
+
+        return f, change
+
+    def slope(f, q):
+        return float(estimators.pathwise(KEY, f, q, num_samples=1).mean[0, 0])
+
+    first, change = made(2.0)
+    assert [slope(first, Q) for _ in range(3)] == [2.0] * 3
+    change(3.0)
+    second, _ = made(2.0)
+    # other shapes, so that JAX traces again what it has for the first
+    line = Gaussian(jnp.array([0.5]), jnp.array(1.0))
+    assert slope(second, line) == 2.0
+    assert slope(first, line) == 3.0
+    assert slope(second, Q) == 2.0
 
 
 def test_f_may_be_given_other_defaults_attributes_or_code():
