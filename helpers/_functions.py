@@ -230,6 +230,8 @@ def _function(f, seen):
     seen = (*seen, f)
     code, inside = f.__code__, f.__globals__.get("__name__", "")
     if inside.partition(".")[0] in LIBRARIES:
+        if f.__name__ in IMPURE:
+            raise Unknown
         read, names = (), frozenset()  # made by a library, such as `jax.grad(f)`
     else:
         read, names = _reads(code)

@@ -4,6 +4,7 @@ import functools
 import math
 import sys
 import types
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -85,6 +86,14 @@ def globals_put_back():
     yield
     globals().update(before)
     BOX.scale, LIST[0], LARGE[0], TABLE[0] = 2.0, 2.0, 1.0, 1.0
+
+
+np_sin, LIBRARY_ARRAYS = np.sin, Q
+
+
+@jax.jit
+def compiled(z):
+    return 2 * z.sum()
 
 
 def twice(z):
@@ -237,6 +246,43 @@ def test_f_may_draw_its_own_noise(draw):
     assert len({first() for _ in range(5)}) == 5
 
 
+def test_f_may_draw_by_the_module():
+    def first():
+        estimates = estimators.score_function(
+            KEY,
+            lambda z: z.sum() + np.random.normal(),  # noqa: NPY002
+            Q,
+            num_samples=2,
+        )
+        return float(estimates.mean[0, 0])
+
+    assert len({first() for _ in range(5)}) == 5
+
+
+@pytest.mark.parametrize("read", [lambda path: np.loadtxt(path), np.loadtxt])
+def test_f_may_read_a_file(read, tmp_path):
+    path = str(tmp_path / "scale.txt")
+    Path(path).write_text("2.0")
+    assert_follows(
+        lambda z: float(read(path)) * z.sum(), lambda: Path(path).write_text("3.0")
+    )
+
+
+def test_f_may_read_a_masked_array():
+    scales = np.ma.array([2.0])
+    assert_follows(lambda z: scales.sum() * z.sum(), lambda: scales.__setitem__(0, 3.0))
+
+
+def test_f_may_read_what_is_defined_later():
+    def f(z):
+        return later * z.sum()
+
+    with pytest.raises(NameError):
+        estimators.pathwise(KEY, f, Q, num_samples=2)
+    later = 2.0
+    assert_follows(f, lambda: None)
+
+
 def test_f_may_count_its_calls():
     calls = []
 
@@ -305,7 +351,8 @@ def runs_of(f, call):
     [
         lambda z: SCALE * outer_helper(z) + jnp.sin(z) @ WEIGHTS,
         lambda z: gaussian.log_prob(Q, z[None])[0] + math.pi * z @ TABLE,
-        lambda z: jax.scipy.special.logsumexp(jnp.cos(z) / 4) + np.pi + max(1, 2),
+        lambda z: jax.scipy.special.logsumexp(z / 10) + np.pi + max(1, 2),
+        lambda z: np_sin(0.5) * z.sum() + compiled(z) + LIBRARY_ARRAYS.mean @ z,
         lambda z: sum(jnp.float32(2) * each for each in z) + len(z),
         recursive,
     ],
