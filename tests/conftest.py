@@ -67,11 +67,7 @@ LONGEST_FIRST = [
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_configure(config):
-    if config.option.dist == "loadfile" and len(left_out(config)) < len(LEFT_OUT):
-        # A worker runs whole files. Those that an option adds are minutes long, so
-        # marks divide some of them by the notebook.
-        config.option.dist = "loadgroup"
+def pytest_configure():
     # With the notebooks' own compiler flags the tests take a third less time.
     # test_scale.py and the benchmarks run programs as XLA makes them by default.
     from helpers import course  # only after jaxtyping's checks are in place
@@ -117,7 +113,7 @@ def pytest_ignore_collect(collection_path, config):
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
     for item in items:
-        # Where no other mark divides a file, one worker runs all of it.
+        # For --dist=loadgroup: one worker runs a file, unless other marks divide it.
         item.add_marker(pytest.mark.xdist_group(item.path.name))
         if "refused" in getattr(item, "fixturenames", ()):
             item.add_marker("bad_input")

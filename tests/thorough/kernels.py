@@ -5,6 +5,7 @@ ours and Jupyter is not. Jupyter talks to it through sockets in a folder, so tha
 kernel needs no network, not even the loopback.
 """
 
+import copy
 import json
 import os
 import runpy
@@ -58,11 +59,17 @@ def copied(folder):
     return folder
 
 
-def compared(cell):
-    """Return what nbval compares: all that a cell shows except its pictures."""
+def printed(cells):
+    """Return what nbval compares of each cell: all outputs except the pictures."""
+    return [printed_by(copy.deepcopy(cell)) for cell in cells]
+
+
+def printed_by(cell):
     if "nbval-ignore-output" in cell.metadata.get("tags", []):
         return []
-    shown = [o.get("data", {"text": o.get("text")}) for o in join_streams(cell.outputs)]
+    # This changes the outputs, so it must be given a copy.
+    joined = join_streams(cell.outputs)
+    shown = [output.get("data", {"text": output.get("text")}) for output in joined]
     return [{k: v for k, v in data.items() if k.startswith("text")} for data in shown]
 
 

@@ -19,11 +19,11 @@ from kernels import (
     PATHS,
     by_notebook,
     code_cells,
-    compared,
     copied,
     execute,
     fresh,
     holds,
+    printed,
     proof_of,
 )
 from nbformat import NotebookNode
@@ -262,7 +262,7 @@ def makes_explorer(cell):
 @pytest.mark.parametrize("condition", CONDITIONS)
 def test_notebook_prints_what_is_stored_with(condition, ran):
     assert holds(ran.proof)[condition]
-    assert [compared(c) for c in ran.first] == [compared(c) for c in ran.stored]
+    assert printed(ran.first) == printed(ran.stored)
 
 
 def test_controls_move_without_a_leak_or_a_number_that_is_not_finite(ran):
