@@ -130,9 +130,10 @@ def pytest_collection_modifyitems(config, items):
 
 
 def place(item):
-    """Return where a test comes in the order."""
+    """Return where a test comes in the order: by its file, then by its group."""
     name = item.path.name
-    return LONGEST_FIRST.index(name) if name in LONGEST_FIRST else len(LONGEST_FIRST)
+    rank = LONGEST_FIRST.index(name) if name in LONGEST_FIRST else len(LONGEST_FIRST)
+    return rank, sorted(mark.args[0] for mark in item.iter_markers("xdist_group"))
 
 
 @pytest.hookimpl(tryfirst=True)
