@@ -109,12 +109,8 @@ def pytest_ignore_collect(collection_path, config):
     return True if folders & left_out(config).keys() else None
 
 
-# First, because xdist reads the marks in the same hook.
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
     for item in items:
-        # For --dist=loadgroup: one worker runs a file, unless other marks divide it.
-        item.add_marker(pytest.mark.xdist_group(item.path.name))
         if "refused" in getattr(item, "fixturenames", ()):
             item.add_marker("bad_input")
         if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
@@ -130,10 +126,9 @@ def pytest_collection_modifyitems(config, items):
 
 
 def place(item):
-    """Return where a test comes in the order: by its file, then by its group."""
+    """Return where a test comes in the order."""
     name = item.path.name
-    rank = LONGEST_FIRST.index(name) if name in LONGEST_FIRST else len(LONGEST_FIRST)
-    return rank, sorted(mark.args[0] for mark in item.iter_markers("xdist_group"))
+    return LONGEST_FIRST.index(name) if name in LONGEST_FIRST else len(LONGEST_FIRST)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -122,8 +122,8 @@ def test_relative_links_resolve(name):
         (".github/workflows/test.yml", "^python3 .*pytest$"),
         (".github/workflows/test.yml", "^py .*pytest --nbval-lax$"),
         (".ci/run", "^python3 .*pytest$"),
-        (".ci/run", "^.venv.*pytest --thorough --dist=loadgroup tests/thorough$"),
-        (".ci/run", "^.venv.*pytest --browser --dist=loadgroup tests/browser$"),
+        (".ci/run", "^.venv.*pytest --thorough tests/thorough$"),
+        (".ci/run", "^.venv.*pytest --browser tests/browser$"),
     ],
 )
 def test_a_script_finds_its_line_of_the_readme(script, pattern):

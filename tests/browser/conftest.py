@@ -48,14 +48,7 @@ def open_notebook(server, browser):
         notebook.close()
 
 
-# The mark lets another worker run each notebook, with --dist=loadgroup.
-EACH = [
-    pytest.param(path, id=path.stem, marks=pytest.mark.xdist_group(path.stem))
-    for path in NOTEBOOKS
-]
-
-
-@pytest.fixture(scope="module", params=EACH)
+@pytest.fixture(scope="module", params=NOTEBOOKS, ids=lambda path: path.stem)
 def notebook(request, server, browser):
     """Each notebook, opened and all its cells run."""
     notebook = Notebook(server, browser.new_page(viewport=VIEW), request.param.name)

@@ -15,7 +15,6 @@ import tempfile
 from pathlib import Path
 
 import nbformat
-import pytest
 from nbclient import NotebookClient
 from nbclient.util import run_sync
 from nbformat.v4 import new_code_cell, new_notebook
@@ -42,13 +41,14 @@ print(json.dumps({{name: bool(eval(code)) for name, code in conditions.items()}}
 """
 
 
-def by_notebook(path):
-    """Return the mark that sends the tests of one notebook to one worker."""
-    return pytest.mark.xdist_group(path.stem)
+def class_of_each_notebook(tests):
+    """Return by name a class of these tests for each notebook, with its path.
 
-
-# The parameters of a test or fixture that takes each notebook.
-NOTEBOOKS = [pytest.param(p, id=p.stem, marks=by_notebook(p)) for p in PATHS]
+    xdist sends a class to one worker, so that a notebook is executed once, and the
+    notebooks are shared among the workers.
+    """
+    names = {path: f"Test{path.stem}" for path in PATHS}
+    return {name: type(name, (tests,), {"path": path}) for path, name in names.items()}
 
 
 def copied(folder):

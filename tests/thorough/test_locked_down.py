@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 from kernels import (
-    NOTEBOOKS,
+    class_of_each_notebook,
     code_cells,
     copied,
     execute,
@@ -59,10 +59,10 @@ def german(tmp_path_factory):
     return {"LC_ALL": name.name, "LOCPATH": str(folder)}
 
 
-@pytest.fixture(scope="module", params=NOTEBOOKS)
+@pytest.fixture(scope="class")
 def ran(request, folder, german):
     """Execute a notebook; return the stored cells, those that ran, and the proof."""
-    stored = [cell for cell in code_cells(request.param) for _ in range(2)]
+    stored = [cell for cell in code_cells(request.cls.path) for _ in range(2)]
     cells = [fresh(cell) for cell in stored]
     proof = proof_of(CONDITIONS)
     execute(
@@ -74,8 +74,12 @@ def ran(request, folder, german):
     return stored, cells, proof
 
 
-@pytest.mark.parametrize("condition", CONDITIONS)
-def test_notebook_prints_what_is_stored_with(condition, ran):
-    stored, cells, proof = ran
-    assert holds(proof)[condition]
-    assert printed(cells) == printed(stored)
+class OfANotebook:
+    @pytest.mark.parametrize("condition", CONDITIONS)
+    def test_it_prints_what_is_stored_with(self, condition, ran):
+        stored, cells, proof = ran
+        assert holds(proof)[condition]
+        assert printed(cells) == printed(stored)
+
+
+globals().update(class_of_each_notebook(OfANotebook))
