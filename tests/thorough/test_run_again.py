@@ -15,15 +15,14 @@ from typing import NamedTuple
 
 import pytest
 from kernels import (
-    NOTEBOOKS,
     PATHS,
-    by_notebook,
+    class_of_each_notebook,
     code_cells,
-    compared,
     copied,
     execute,
     fresh,
     holds,
+    printed,
     proof_of,
 )
 from nbformat import NotebookNode
@@ -217,10 +216,10 @@ class Ran(NamedTuple):
     broken: dict  # by claim, its cell with the wrong form
 
 
-@pytest.fixture(scope="module", params=NOTEBOOKS)
+@pytest.fixture(scope="class")
 def ran(request, tmp_path_factory):
     """Execute a notebook as the head of this file describes."""
-    cells = code_cells(request.param)
+    cells = code_cells(request.cls.path)
     half = len(cells) // 2
     before = [fresh(cell) for cell in cells[:half]]
     first = [fresh(cell) for cell in cells]
@@ -258,37 +257,38 @@ def makes_explorer(cell):
     return "Explorer(" in cell.source
 
 
-@pytest.mark.environment
-@pytest.mark.parametrize("condition", CONDITIONS)
-def test_notebook_prints_what_is_stored_with(condition, ran):
-    assert holds(ran.proof)[condition]
-    assert [compared(c) for c in ran.first] == [compared(c) for c in ran.stored]
+def rows(path):
+    """Return the claims that a notebook checks."""
+    return [row for row in map(row_of, code_cells(path)) if row]
 
 
-def test_controls_move_without_a_leak_or_a_number_that_is_not_finite(ran):
-    growth, *captions = ran.sweep.outputs[0].text.splitlines()
-    assert len(captions) > 40
-    assert not [caption for caption in captions if "nan" in caption or "inf" in caption]
-    assert int(growth) < GROWTH
+def pytest_generate_tests(metafunc):
+    if "row" in metafunc.fixturenames:
+        metafunc.parametrize("row", rows(metafunc.cls.path))
 
 
-CLAIMS = [(path, row) for path in PATHS for row in map(row_of, code_cells(path)) if row]
+class OfANotebook:
+    @pytest.mark.environment
+    @pytest.mark.parametrize("condition", CONDITIONS)
+    def test_it_prints_what_is_stored_with(self, condition, ran):
+        assert holds(ran.proof)[condition]
+        assert printed(ran.first) == printed(ran.stored)
+
+    def test_controls_move_without_a_leak_or_a_number_that_is_not_finite(self, ran):
+        growth, *captions = ran.sweep.outputs[0].text.splitlines()
+        assert len(captions) > 40
+        assert not [words for words in captions if "nan" in words or "inf" in words]
+        assert int(growth) < GROWTH
+
+    @pytest.mark.mutation
+    def test_a_wrong_form_fails_its_check(self, row, ran):
+        errors = [o for o in ran.broken[row].outputs if o.output_type == "error"]
+        assert [error.ename for error in errors] == ["AssertionError"]
 
 
-@pytest.mark.mutation
-@pytest.mark.parametrize(
-    ("ran", "row"),
-    [
-        pytest.param(path, row, id=f"{path.stem}-{row}", marks=by_notebook(path))
-        for path, row in CLAIMS
-    ],
-    indirect=["ran"],
-)
-def test_a_wrong_form_fails_its_check(ran, row):
-    errors = [o for o in ran.broken[row].outputs if o.output_type == "error"]
-    assert [error.ename for error in errors] == ["AssertionError"]
+globals().update(class_of_each_notebook(OfANotebook))
 
 
 def test_every_claim_has_a_wrong_form():
-    claimed = sorted(row for _, row in CLAIMS)
+    claimed = sorted(row for path in PATHS for row in rows(path))
     assert sorted(WRONG) == claimed == [f"S{i:02}" for i in range(1, 34)]
