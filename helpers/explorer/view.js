@@ -219,6 +219,12 @@ function render({ model, el }) {
     await show();
     URL.revokeObjectURL(old);
   };
+  // Arrows in a list or slider are its own, and not the notebook's to change the cell.
+  new ResizeObserver((_, observer) => {
+    const live = el.closest(".explorer-live");
+    if (live) live.dataset.lmSuppressShortcuts = "true";
+    if (live) observer.disconnect();
+  }).observe(box);
   const changes = { "change:background": renew, "change:state": show, "change:error": show };
   for (const [name, change] of Object.entries(changes)) model.on(name, change);
   show();
