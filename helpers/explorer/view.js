@@ -220,9 +220,10 @@ function render({ model, el }) {
     URL.revokeObjectURL(old);
   };
   // Arrows in a list or slider are its own, and not the notebook's to change the cell.
+  const keep = ({ target }) => (target.dataset.lmSuppressShortcuts = "true");
   new ResizeObserver((_, observer) => {
     const live = el.closest(".explorer-live");
-    if (live) live.dataset.lmSuppressShortcuts = "true";
+    live?.addEventListener("focusin", keep);
     if (live) observer.disconnect();
   }).observe(box);
   const changes = { "change:background": renew, "change:state": show, "change:error": show };

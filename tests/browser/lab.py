@@ -257,7 +257,7 @@ class Notebook:
         return self.ask_for(f"__import__('probe').{question}(*{args!r}, **{kwargs!r})")
 
     def ask_for(self, expression):
-        """Return the value of an expression in the notebook's kernel, as JSON has it."""
+        """Return what an expression is in the notebook's kernel, as JSON has it."""
         reply = self.client.execute(
             "",
             silent=True,
