@@ -596,7 +596,7 @@ def held(build):
 
 def point(shown, axes, x, y, *, press=1):
     """Put the pointer to a place given in an axes' coordinates."""
-    width, height = shown._figure.bbox.size
+    width, height = shown.picture.size
     across, up = axes.transData.transform((x, y))
     place = {"press": press, "x": across / width, "y": 1 - up / height}
     shown._view.pointer = place

@@ -58,7 +58,8 @@ class Recorder(RendererBase):
         """See the class."""
         super().__init__()
         self._canvas = canvas
-        self.width, self.height = canvas.figure.bbox.size
+        # Agg's pictures have whole pixels, counted down from here.
+        self.width, self.height = map(int, canvas.figure.bbox.size)
         self.dpi = canvas.figure.dpi
         # Matplotlib counts pixels from the bottom, a browser from the top.
         self._downwards = Affine2D().scale(1, -1).translate(0, self.height)

@@ -40,9 +40,10 @@ export function mount(element, options, onDrag = () => {}) {
   const picture = make("div", { className: "explorer-picture" });
   picture.setAttribute("role", "img");
   picture.setAttribute("aria-label", alt);
-  const background = make("img", { alt: "", width: size[0], height: size[1] }, picture);
+  const background = make("img", { alt: "" }, picture);
+  background.style.cssText = `width: ${size[0]}px; aspect-ratio: ${size.join(" / ")}`;
   const svg = picture.appendChild(document.createElementNS(SVG, "svg"));
-  const parts = size.map((side) => side * sharpness * PARTS);
+  const parts = size.map((side) => Math.round(side * sharpness * PARTS));
   svg.setAttribute("viewBox", `0 0 ${parts.join(" ")}`);
   svg.setAttribute("preserveAspectRatio", "none");
   svg.setAttribute("aria-hidden", "true"); // the words are the picture's

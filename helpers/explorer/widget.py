@@ -261,8 +261,8 @@ class Explorer(widgets.VBox):
     def _on_pointer(self, change):
         """Move the controls that are the coordinates of where the pointer is."""
         press, x, y = (change["new"][name] for name in ("press", "x", "y"))
-        width, height = self._figure.bbox.size
-        place = np.array([x * width, (1 - y) * height])
+        recorder = self._recorder
+        place = np.array([x * recorder.width, (1 - y) * recorder.height])
         if press != self._press:
             self._press, self._held = press, self._nearest_grip(place)
         if self._held is None:
@@ -292,7 +292,7 @@ class Explorer(widgets.VBox):
 
     def _scene(self):
         """Return what `view.js` needs to know once."""
-        size = self._figure.bbox.size
+        size = np.array([self._recorder.width, self._recorder.height])
         parts = {}
         for grip in self._grips:
             names = [name for name in (grip.x, grip.y) if name]
@@ -308,7 +308,7 @@ class Explorer(widgets.VBox):
                 }
             )
         return {
-            "size": [round(float(side) / SHARPNESS) for side in size],
+            "size": (size / SHARPNESS).tolist(),
             "sharpness": SHARPNESS,
             "axes": axes,
             "alt": self._alt,
@@ -359,7 +359,7 @@ class Explorer(widgets.VBox):
         png = packed(self.picture.convert("RGB"), "PNG", optimize=True)
         data["image/png"] = base64.b64encode(png).decode()
         data["text/plain"] = f"{self._label}. {self._alt} {self.caption}"
-        width = self._view.scene["size"][0]
+        width = round(self._recorder.width / SHARPNESS)
         return data, {"image/png": {"alt": self._alt, "width": width}}
 
 

@@ -336,7 +336,7 @@ class OnPage:
 
     def expect_shown(self, shown):
         """Wait until the page shows this caption and this picture."""
-        expect(self.caption).to_have_text(shown["words"])
+        expect(self.caption).to_have_text(shown["state"]["words"])
         self.page.wait_for_function(
             f"""async ([root, expected]) => {{
               const found = ({PAGE}).drawing(root);
@@ -398,13 +398,13 @@ class Bare:
             state,
         )
 
-    def pixels(self):
-        """Return the picture as the browser draws it."""
-        shot = self.page.locator(".explorer-picture").screenshot()
-        return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB"), int)
+    def share_apart(self, picture):
+        """Return the part of a picture's pixels that the browser draws otherwise.
 
-
-def share_apart(one, other):
-    """Return the part of pixels that differ by more than 64 levels of 255."""
-    assert one.shape == other.shape
-    return (abs(one - other).max(axis=2) > 64).mean()
+        That is those that differ by more than 64 levels of 255.
+        """
+        picture = np.asarray(picture.convert("RGB"), int)
+        shot = Image.open(io.BytesIO(self.page.screenshot())).convert("RGB")
+        rows, columns = picture.shape[:2]
+        shown = np.asarray(shot, int)[:rows, :columns]
+        return (abs(shown - picture).max(axis=2) > 64).mean()
