@@ -272,20 +272,20 @@ def test_what_a_move_of_a_line_plot_sends_is_small(waves):
 
 def test_many_moves_do_not_fill_the_memory(waves):
     shown = waves(size=(1.5, 1))
-    heights = np.linspace(0, 1, 100)
+    heights = np.linspace(0, 1, 40)
 
-    def hundred_moves():
+    def some_moves():
         for height in heights:
             move(shown, height=height)
         gc.collect()
 
-    hundred_moves()
+    some_moves()
     tracemalloc.start()
     try:
-        hundred_moves()
+        some_moves()
         before, _ = tracemalloc.get_traced_memory()
-        for _ in range(10):
-            hundred_moves()
+        for _ in range(5):
+            some_moves()
         after, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -74,7 +74,8 @@ class Recorder(RendererBase):
         except NotWritableError:
             return self._picture_of(artist)
         is_picture = any("href" in shape for shape in self._shapes)
-        length = sum(len(shape.get("d", "")) for shape in self._shapes)
+        texts = [shape.get(name, "") for shape in self._shapes for name in ("d", "at")]
+        length = sum(map(len, texts))
         if length > LONGEST and not is_picture:
             return self._picture_of(artist)
         return self._shapes
@@ -130,6 +131,8 @@ class Recorder(RendererBase):
 
     def draw_markers(self, gc, marker_path, marker_trans, path, trans, rgbFace=None):
         """Write one marker down, and all the places where it stands."""
+        if len(path.vertices) > MANY:
+            raise NotWritableError
         places = (trans + self._downwards).transform(path.vertices)
         # Agg puts each on a whole pixel: on its corner if the marker's sides are.
         is_snapped = _is_snapped(gc, marker_path.transformed(marker_trans))
@@ -519,4 +522,5 @@ def _written(path):
             between = "" if numbers[0] < 0 else " "
             parts.append((between if repeated else name) + _joined(numbers))
         here, letter = (x, y), name
-    return "".join(parts)
+    is_drawn = any(part[0] not in "Mm" for part in parts)
+    return "".join(parts) if is_drawn else ""

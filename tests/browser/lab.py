@@ -122,8 +122,9 @@ def slow_line(port, *, delay, rate):
 class Server:
     """JupyterLab, or Notebook 7, over a folder with settings and kernels of its own."""
 
-    def __init__(self, folder, app="jupyterlab"):
+    def __init__(self, folder, app="jupyterlab", *, tree=None):
         self.folder, self.app, self.port = Path(folder), app, free_port()
+        self.tree = tree or Path(__file__).parents[2]  # whose notebooks and helpers
         self.url = f"http://127.0.0.1:{self.port}"
 
     def __enter__(self):
@@ -133,7 +134,7 @@ class Server:
             path.parent.mkdir(parents=True)
             path.write_text(json.dumps(settings))
         (self.folder / "notebooks").mkdir()
-        for path in NOTEBOOKS:
+        for path in (self.tree / "notebooks").glob("*.ipynb"):
             shutil.copy(path, self.folder / "notebooks")
         env = os.environ | {
             "JUPYTER_TOKEN": TOKEN,
@@ -142,7 +143,7 @@ class Server:
             "JUPYTERLAB_SETTINGS_DIR": str(own / "settings"),
             "JUPYTERLAB_WORKSPACES_DIR": str(own / "workspaces"),
             "IPYTHONDIR": str(own / "ipython"),
-            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            "PYTHONPATH": os.pathsep.join([str(self.tree), *filter(None, sys.path)]),
         }
         command = [sys.executable, "-m", self.app, "--no-browser", "--allow-root"]
         command += ["--ip=127.0.0.1", f"--port={self.port}"]

@@ -29,7 +29,7 @@ def drawn():
     """A function that makes an explorer of one kind of artist."""
 
     def drawn(draw):
-        figure, axes = plt.subplots(figsize=(4.03, 3.07))
+        figure, axes = plt.subplots(figsize=(4, 3))
         for artist in draw(axes):
             artist.set_animated(True)
         axes.set(xlim=(0, 1), ylim=(-2, 2))
