@@ -25,7 +25,6 @@ from problems import (
 
 from helpers import (
     bounds,
-    data,
     decoder,
     em,
     estimators,
@@ -139,12 +138,11 @@ FUNCTIONS = {
     "evaluate.unit_kl": lambda key, p: evaluate.unit_kl(p.vae, p.x),
     "evaluate.active_units": lambda key, p: evaluate.active_units(p.vae, p.x),
     "evaluate.distortion": lambda key, p: evaluate.distortion(key, p.vae, p.x),
-    "data.two_moons": lambda key, p: data.two_moons(key, 4),
 }
 # They take no numbers, or wait for a fixed point (below), or speak of a result.
-WITHOUT = {"data.digits", "data.old_faithful", "decoder.bent_line"}
+WITHOUT = {"decoder.bent_line"}
 WITHOUT |= {"em.convergence_rate", "em.faults"}
-OF_A_KEY_ALONE = {"decoder.init", "vae.init", "data.two_moons"}
+OF_A_KEY_ALONE = {"decoder.init", "vae.init"}
 # Its loop is Python's, so that it can be interrupted.
 UNCOMPILED = {"vae.fit"}
 # JAX has no reverse mode for a loop whose end is not known, and truth has no slope.
