@@ -114,10 +114,12 @@ def _processor_digest():
 
 
 def _can_be_written(folder):
-    if not folder.is_absolute():  # a user without a home
+    """Make the folder and the two above it, but no home for a user who has none."""
+    if not folder.is_absolute():  # nobody knows where the home would be
         return False
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for each in (folder.parents[1], folder.parents[0], folder):
+            each.mkdir(mode=0o700, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return True
     except OSError:
@@ -125,7 +127,7 @@ def _can_be_written(folder):
 
 
 def _remove_old_programs(root):
-    """Keep programs of this version of jaxlib alone, and of those the last used."""
+    """Keep only programs of this version of jaxlib, and of those the last used."""
     for folder in root.glob("jaxlib-*"):
         if not folder.name.startswith(f"jaxlib-{jaxlib.__version__}-"):
             shutil.rmtree(folder, ignore_errors=True)

@@ -60,7 +60,7 @@ COLORS = {
 # Colour and line of each quantity, as keyword arguments of `plot`; the area of the gap
 # as those of `fill_between`, the data also as those of `scatter`.
 INK = {
-    # log p(x), l(theta), whatever is the truth
+    # log p(x), l(theta), the truth
     "log_p": {"color": COLORS["black"], "linestyle": "-", "linewidth": 2},
     # the bound: ELBO, F(q, theta)
     "elbo": {"color": COLORS["blue"], "linestyle": "-", "linewidth": 2},
@@ -96,7 +96,8 @@ def use_course_style() -> None:
 
     It starts from Matplotlib's own defaults, whatever the user's matplotlibrc says: an
     origin at the bottom would turn images upside down, and white text would be lost on
-    white. Only the backend, and what else is no matter of style, stays the user's.
+    white. Only the backend, and other settings that are no matter of style, stay as the
+    user has set them.
     """
     mpl.rcdefaults()
     plt.rcParams.update(
@@ -117,7 +118,6 @@ def use_course_style() -> None:
             "image.cmap": "cividis",
             "legend.frameon": False,
             "lines.linewidth": 2,
-            "lines.markersize": 4,
         }
     )
 
@@ -187,7 +187,7 @@ def _in_kernel():
 def _as_card(figure):
     """Return the figure as a PNG with a white margin and transparent round corners."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", pil_kwargs={"compress_level": 1})
+    figure.savefig(buffer, format="png", pil_kwargs={"compress_level": 0})
     picture = Image.open(buffer)
     scale = picture.width / figure.bbox.width  # of the pixels stored to those shown
     margin = round(scale * MARGIN)
@@ -224,9 +224,9 @@ def label_end(
 
     It takes the place of a legend: `label_end(axes, *axes.plot(x, y), "ELBO")`, or
     `label_end(axes, (x, y), "ELBO", color=...)` for a curve that was drawn otherwise.
-    A pale colour is darkened as far as text on white needs it.
-    The end is the last point within the axes' limits; set these first. The course's
-    layout leaves room for the text, so that it is not cut off at the figure's edge.
+    A pale colour is darkened as far as text on white needs it. The end is the last
+    point within the axes' limits, so set the limits first. The course's layout leaves
+    room for the text, which is not cut off at the figure's edge.
 
     Args:
         axes: where the curve is.
@@ -239,28 +239,34 @@ def label_end(
         Matplotlib's annotation.
 
     Raises:
-        ValueError: no point of the curve is finite and within the limits.
+        ValueError: no point of the curve is finite and within the limits, or x and y
+            are not of one length.
     """
     if isinstance(line, Line2D):
         style = {"color": _darkened(line.get_color())} | style
         line = line.get_data()
-    points = np.column_stack([np.asarray(each, float) for each in line])
-    lower = np.minimum(*np.transpose([axes.get_xlim(), axes.get_ylim()]))
-    upper = np.maximum(*np.transpose([axes.get_xlim(), axes.get_ylim()]))
-    inside = ((lower <= points) & (points <= upper)).all(axis=1)  # nan is not
+    x, y = (np.asarray(each, float) for each in line)
+    if x.ndim != 1 or x.shape != y.shape:
+        raise ValueError(
+            f"line: got x of shape {x.shape} and y of shape {y.shape}, expected (n,) "
+            "for both"
+        )
+    left, right = sorted(axes.get_xlim())
+    bottom, top = sorted(axes.get_ylim())
+    inside = (left <= x) & (x <= right) & (bottom <= y) & (y <= top)  # nan is not
     if not inside.any():
         raise ValueError(
-            f"line: got {len(points)} points, expected at least one within the axes' "
-            f"limits, x from {lower[0]:g} to {upper[0]:g} and y from {lower[1]:g} to "
-            f"{upper[1]:g}"
+            f"line: got {len(x)} points, expected at least one within the axes' "
+            f"limits, x from {left:g} to {right:g} and y from {bottom:g} to {top:g}"
         )
+    end = np.flatnonzero(inside)[-1]
     place = {
         "xytext": (5, raised),
         "textcoords": "offset points",
         "va": "center",
         "annotation_clip": False,
     }
-    return axes.annotate(text, points[inside][-1], **(place | style))
+    return axes.annotate(text, (x[end], y[end]), **(place | style))
 
 
 def _darkened(color):
@@ -354,7 +360,7 @@ def image_grid(
     """Draw images edge to edge in one grid, with a thin gap between them.
 
     Args:
-        axes: where to draw; its ticks are removed.
+        axes: where to draw; its ticks and frame are removed.
         images: `rows columns height width`, grey values.
         **style: passed to `imshow`.
 
@@ -365,6 +371,7 @@ def image_grid(
         ValueError: `images` does not have four axes.
     """
     axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
     return axes.imshow(mosaic(images), **({"cmap": "gray_r"} | style))
 
 
@@ -408,7 +415,6 @@ def show_images(
     image_grid(axes, images, vmin=0, vmax=1)
     axes.set_yticks((side + 1) * np.arange(len(rows)) + (side - 1) / 2, labels=rows)
     axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
     axes.set_anchor("E")  # leave the remaining width to the names
     show(figure, alt=alt)
 

@@ -156,10 +156,18 @@ def test_there_is_no_cache_where_no_folder_can_be_made(home, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_there_is_no_cache_for_a_user_without_a_home(home, monkeypatch, tmp_path):
-    # what Python makes of "~" if nobody knows where that is
-    relative = Path("~/.cache")
-    monkeypatch.setattr(platformdirs, "user_cache_path", lambda *_, **__: relative)
+@pytest.mark.parametrize(
+    "place",
+    [
+        "~/.cache/companion",  # what Python makes of "~" if nobody knows where that is
+        "nobody/.cache/companion",  # a home that does not exist
+    ],
+)
+def test_there_is_no_cache_for_a_user_without_a_home(
+    home, monkeypatch, tmp_path, place
+):
+    path = Path(place) if place.startswith("~") else tmp_path / place
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda *_, **__: path)
     monkeypatch.chdir(tmp_path)
     course.keep_compiled_programs()
     assert jax.config.jax_compilation_cache_dir is None

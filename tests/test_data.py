@@ -1,5 +1,8 @@
 """The data: R's own summary of Old Faithful, and scikit-learn's digits."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
@@ -50,3 +53,10 @@ def test_there_are_as_many_digits_of_each_kind_as_uci_says():
     _, labels = data.digits()
     counts = [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
     assert np.bincount(labels).tolist() == counts
+
+
+def test_digits_are_read_without_importing_scikit_learn():
+    code = "import sys; from helpers import data; data.digits(); print(*sys.modules)"
+    modules = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    assert "helpers.data" in modules
+    assert "sklearn" not in modules

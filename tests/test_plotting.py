@@ -145,11 +145,12 @@ def test_images_are_in_their_rows_and_columns_with_gaps(axes):
     assert np.ma.count(mosaic) == images.size
 
 
-def test_a_grid_of_images_takes_styles_and_has_no_ticks(axes):
+def test_a_grid_of_images_takes_styles_and_has_no_ticks_or_frame(axes):
     image = plotting.image_grid(axes, np.zeros((1, 1, 2, 2)), cmap="viridis", vmax=3)
     assert image.get_cmap().name == "viridis"
     assert image.get_clim()[1] == 3
     assert axes.get_xticks().size == axes.get_yticks().size == 0
+    assert not any(spine.get_visible() for spine in axes.spines.values())
 
 
 def test_a_mosaic_is_the_picture_that_a_grid_draws(axes):
@@ -491,6 +492,12 @@ def test_a_label_needs_an_end_in_view(refused, axes):
     axes.set(xlim=(0, 1), ylim=(2, 3))
     with refused("line", "2 points", "x from 0 to 1 and y from 2 to 3"):
         plotting.label_end(axes, ([0, 1], [0, 1]), "far below")
+
+
+@pytest.mark.parametrize("line", [([0, 1], [0]), ([0, 1], [[0, 1]]), (0, 1)])
+def test_a_label_needs_x_and_y_of_one_length(refused, axes, line):
+    with refused("line", "x of shape", "expected (n,) for both"):
+        plotting.label_end(axes, line, "no curve")
 
 
 @pytest.mark.parametrize("name", plotting.INK)
