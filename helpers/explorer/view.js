@@ -37,7 +37,7 @@ export function mount(element, options, onDrag = () => {}) {
     parent.appendChild(Object.assign(document.createElement(tag), attributes));
 
   make("style", { textContent: STYLE });
-  const picture = make("div", { className: "explorer-picture", role: "img" });
+  const picture = make("div", { className: "explorer-picture" });
   picture.setAttribute("role", "img");
   picture.setAttribute("aria-label", alt);
   const background = make("img", { alt: "", width: size[0], height: size[1] }, picture);
@@ -45,6 +45,7 @@ export function mount(element, options, onDrag = () => {}) {
   const parts = size.map((side) => side * sharpness * PARTS);
   svg.setAttribute("viewBox", `0 0 ${parts.join(" ")}`);
   svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("aria-hidden", "true"); // the words are the picture's
   const clips = svg.appendChild(document.createElementNS(SVG, "defs"));
   const layer = svg.appendChild(document.createElementNS(SVG, "g"));
   const caption = make("div", { className: "explorer-caption" });

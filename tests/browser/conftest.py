@@ -46,7 +46,8 @@ def write_notebook(path, cells):
 @pytest.fixture(scope="session")
 def bare(browser):
     """The view on an empty page."""
-    return Bare(browser)
+    view = {"width": 1000, "height": 700}
+    return Bare(browser.new_page(viewport=view, device_scale_factor=1.5))
 
 
 @pytest.fixture(scope="module")

@@ -360,10 +360,8 @@ class OnPage:
 class Bare:
     """The explorers' view on an empty page, whose pixels are those of the picture."""
 
-    def __init__(self, browser):
-        self.page = browser.new_page(
-            viewport={"width": 1000, "height": 700}, device_scale_factor=1.5
-        )
+    def __init__(self, page):
+        self.page = page
         self.page.set_content("<body style='margin: 0'><div id='root'></div>")
         self.page.add_script_tag(
             type="module", content=f"{VIEW}\nwindow.mountExplorer = mount;"
