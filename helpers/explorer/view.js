@@ -16,8 +16,6 @@ const STYLE = `
   padding-left: 0.6em }
 .jupyter-widgets-disconnected .explorer-hold { display: none }`;
 
-let numMounted = 0; // the names of clipping paths hold for a whole page
-
 /**
  * Put an explorer's picture and caption into an element.
  *
@@ -32,7 +30,9 @@ let numMounted = 0; // the names of clipping paths hold for a whole page
  */
 export function mount(element, options, onDrag = () => {}) {
   const { size, sharpness = 1.5, axes = [], alt, label, room = "2.8em" } = options;
-  const name = `explorer-${numMounted++}-clip-`;
+  // The names of clipping paths hold for the whole page, on which anywidget may load
+  // this module once for each explorer: a counter would start again.
+  const name = `explorer-${Math.random().toString(36).slice(2)}-clip-`;
   const make = (tag, attributes = {}, parent = element) =>
     parent.appendChild(Object.assign(document.createElement(tag), attributes));
 
