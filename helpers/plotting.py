@@ -36,6 +36,7 @@ __all__ = [
     "label_end",
     "labelled_points",
     "mosaic",
+    "road",
     "show",
     "show_images",
     "subplots",
@@ -449,3 +450,58 @@ def _components(params):
         )
     for mean, spread in zip(means, spreads, strict=True):
         yield mean, spread if spread.ndim == 2 else spread * np.eye(2)
+
+
+# The six notebooks, each with the place of its box along the road, in inches.
+STRETCHES = {
+    "MLE revisited": 0.80,
+    "Three cases": 2.52,
+    "ELBO": 3.89,
+    "EM": 4.92,
+    "VAE": 5.89,
+    "Reparameterization": 7.53,
+}
+
+
+def road(stretch: str) -> None:
+    """Display the road from MLE to EM to VAE, with one stretch of it lit.
+
+    Args:
+        stretch: "MLE revisited", "Three cases", "ELBO", "EM", "VAE" or
+            "Reparameterization".
+
+    Raises:
+        ValueError: `stretch` is not one of these.
+    """
+    if stretch not in [*STRETCHES]:
+        raise ValueError(f"stretch: got {stretch!r}, expected one of {[*STRETCHES]}")
+    figure, axes = subplots(figsize=(8.5, 0.8))
+    axes.set(xlim=(0, 8.5), ylim=(-0.4, 0.4))
+    axes.set_axis_off()
+    along = np.linspace(0, 8.5, 400)
+    height = 0.09 * np.sin(2.8 * along)
+    axes.plot(along, height, color="0.90", linewidth=13)
+    axes.plot(along, height, color="white", linewidth=1.5, dashes=(5, 4))
+    for name, place in STRETCHES.items():
+        lit = name == stretch
+        box = {
+            "boxstyle": "round,pad=0.45,rounding_size=0.4",
+            "facecolor": COLORS["blue"] if lit else "white",
+            "edgecolor": COLORS["blue"] if lit else "0.75",
+        }
+        axes.text(
+            place,
+            0,
+            name,
+            color="white" if lit else "0.30",
+            fontsize=11,
+            ha="center",
+            va="center",
+            bbox=box,
+        )
+    *first, last = STRETCHES
+    show(
+        figure,
+        alt=f"The road of this course in six stretches: {', '.join(first)} and "
+        f"{last}. Lit is this notebook's stretch, {stretch}.",
+    )

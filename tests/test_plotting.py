@@ -2,6 +2,7 @@
 
 import html
 import io
+import itertools
 from base64 import b64decode
 
 import jax.numpy as jnp
@@ -269,3 +270,36 @@ def _luminance(color):
 def test_first_colours_stand_out_from_white(name):
     # WCAG 2, 1.4.11: graphics need a contrast of 3 to 1
     assert 1.05 / (_luminance(plotting.COLORS[name]) + 0.05) >= 3
+
+
+@pytest.mark.parametrize("stretch", plotting.STRETCHES)
+def test_the_road_lights_one_stretch_and_names_it(monkeypatch, stretch):
+    drawn = []
+    monkeypatch.setattr(
+        plotting, "show", lambda figure, *, alt: drawn.append((figure, alt))
+    )
+    with plt.rc_context():
+        plotting.use_course_style()
+        plotting.road(stretch)
+        figure, alt = drawn[0]
+        figure.draw_without_rendering()
+    (axes,) = figure.axes
+    lit = [
+        text.get_text()
+        for text in axes.texts
+        if to_rgb(text.get_bbox_patch().get_facecolor()) != to_rgb("white")
+    ]
+    assert lit == [stretch]
+    assert [text.get_text() for text in axes.texts] == list(plotting.STRETCHES)
+    assert alt.endswith(f"Lit is this notebook's stretch, {stretch}.")
+    boxes = [text.get_bbox_patch().get_window_extent() for text in axes.texts]
+    assert all(box.x1 < after.x0 for box, after in itertools.pairwise(boxes))
+    assert boxes[0].x0 > 0
+    assert boxes[-1].x1 < figure.bbox.x1
+
+
+@pytest.mark.parametrize("stretch", ["mle", "", 1, None, ["EM"]])
+def test_a_stretch_that_the_road_does_not_have_is_refused(refused, shown, stretch):
+    with refused("stretch", repr(stretch), "'MLE revisited'"):
+        plotting.road(stretch)
+    assert shown == []
