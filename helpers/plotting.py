@@ -40,6 +40,7 @@ __all__ = [
     "show",
     "show_images",
     "subplots",
+    "table",
     "use_course_style",
 ]
 
@@ -505,3 +506,69 @@ def road(stretch: str) -> None:
         alt=f"The road of this course in six stretches: {', '.join(first)} and "
         f"{last}. Lit is this notebook's stretch, {stretch}.",
     )
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Display a table with a head above each column, as HTML and as plain text.
+
+    A column of numbers is aligned on the right, a column of words on the left.
+
+    Args:
+        heads: one per column, with the unit: "spread (min)".
+        rows: one cell per column; format numbers yourself: f"{spread:.2f}".
+
+    Raises:
+        ValueError: a row has more or fewer cells than there are heads.
+    """
+    rows = [[str(cell) for cell in row] for row in rows]
+    for index, row in enumerate(rows):
+        if len(row) != len(heads):
+            raise ValueError(
+                f"rows[{index}]: got {len(row)} cells, expected {len(heads)}, one per "
+                "head"
+            )
+    display(_Table(heads, rows))
+
+
+class _Table:
+    """What Jupyter shows as HTML, and everything else as text."""
+
+    def __init__(self, heads, rows):
+        self.lines = [list(heads), *rows]
+        columns = zip(*self.lines, strict=True)
+        self.on_the_right = [all(map(_is_number, cells[1:])) for cells in columns]
+
+    def __repr__(self):
+        widths = [max(map(len, cells)) for cells in zip(*self.lines, strict=True)]
+        lines = [
+            "  ".join(
+                cell.rjust(width) if right else cell.ljust(width)
+                for cell, width, right in zip(
+                    line, widths, self.on_the_right, strict=True
+                )
+            ).rstrip()
+            for line in self.lines
+        ]
+        rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+        return "\n".join([lines[0], rule, *lines[1:]])
+
+    def _repr_html_(self):
+        head = self._html_row(self.lines[0], "th")
+        body = "".join(self._html_row(line, "td") for line in self.lines[1:])
+        return f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
+
+    def _html_row(self, line, tag):
+        cells = ""
+        for cell, right in zip(line, self.on_the_right, strict=True):
+            side = "right" if right else "left"
+            cells += f'<{tag} style="text-align: {side}">{html.escape(cell)}</{tag}>'
+        return f"<tr>{cells}</tr>"
+
+
+def _is_number(cell):
+    """Whether a cell is a number, with a sign, an exponent or a percent sign."""
+    try:
+        float(cell.replace(",", "").replace("\u2212", "-").rstrip(" %"))
+    except ValueError:
+        return False
+    return True

@@ -303,3 +303,44 @@ def test_a_stretch_that_the_road_does_not_have_is_refused(refused, shown, stretc
     with refused("stretch", repr(stretch), "'MLE revisited'"):
         plotting.road(stretch)
     assert shown == []
+
+
+@pytest.fixture
+def tables(monkeypatch):
+    """The tables that were displayed, oldest first."""
+    tables = []
+    monkeypatch.setattr(plotting, "display", tables.append)
+    return tables
+
+
+def test_a_table_aligns_numbers_on_the_right_and_words_on_the_left(tables):
+    plotting.table(
+        ["check", "value (nats)", "bias"],
+        [["gradient", -1131.41, "+0.5 %"], ["grid", "2e-15", "\u22127.7 %"]],
+    )
+    assert repr(tables[0]).splitlines() == [
+        "check     value (nats)    bias",
+        "------------------------------",
+        "gradient      -1131.41  +0.5 %",
+        "grid             2e-15  \u22127.7 %",
+    ]
+    page = tables[0]._repr_html_()
+    assert page.count("<tr>") == 3
+    assert '<td style="text-align: left">gradient</td>' in page
+    assert '<td style="text-align: right">-1131.41</td>' in page
+    assert '<th style="text-align: right">value (nats)</th>' in page
+
+
+def test_what_a_table_holds_is_text_and_no_markup(tables):
+    plotting.table(["<b>p</b>"], [["x < y & z"]])
+    page = tables[0]._repr_html_()
+    assert html.escape("<b>p</b>") in page
+    assert html.escape("x < y & z") in page
+    assert "<b>" not in page
+    assert "x < y & z" in repr(tables[0])
+
+
+def test_a_row_that_does_not_fit_its_heads_is_refused(refused, tables):
+    with refused("rows[1]", "1 cells", "2, one per head"):
+        plotting.table(["n", "spread (min)"], [[10, 0.35], [30]])
+    assert tables == []
