@@ -7,6 +7,7 @@ import html
 import io
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -213,7 +214,7 @@ def _rounded(height, width, scale):
 
 def label_end(
     axes: Axes,
-    line: Line2D | tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]],
+    line: Line2D | tuple[Any, Any],
     text: str,
     *,
     raised: float = 0.0,
@@ -229,7 +230,7 @@ def label_end(
 
     Args:
         axes: where the curve is.
-        line: what `plot` returned for it, or its `n` abscissas and `n` ordinates.
+        line: one line that `plot` returned, or a pair: the x and the y of its points.
         text: the label; mathematics between dollar signs.
         raised: points by which the text is raised, where two curves end close together.
         **style: passed to `annotate`, `color` among others.

@@ -59,7 +59,7 @@ def test_lock_holds_every_requirement_and_no_address():
 def test_binder_has_what_helpers_import():
     installed = {n.replace("-", "_") for n in pins(read("binder/requirements.txt"))}
     installed |= {"PIL", "sklearn", "helpers"} | sys.stdlib_module_names
-    installed |= {"IPython", "ipywidgets", "traitlets"}  # Binder's own
+    installed |= {"IPython", "ipywidgets", "platformdirs", "traitlets"}  # Binder's own
     imported = set()
     for module in (ROOT / "helpers").glob("*.py"):
         for node in ast.walk(ast.parse(module.read_text("utf-8"))):

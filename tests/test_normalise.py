@@ -9,6 +9,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from ipykernel.ipkernel import IPythonKernel
+from nbconvert.exporters import ScriptExporter
 from nbformat import v4
 
 SCRIPT = Path(__file__).resolve().parents[1] / ".ci/normalise"
@@ -45,9 +47,22 @@ def stored(executed):
 def test_drops_what_changes_from_run_to_run(stored):
     assert stored.metadata.keys() == {"kernelspec", "language_info"}
     assert stored.metadata.kernelspec.name == "python3"
-    assert stored.metadata.language_info == {"name": "python"}
+    assert "version" not in stored.metadata.language_info
     assert stored.cells[1].metadata == {"tags": ["S01"]}
     assert WIDGET not in stored.cells[1].outputs[-1].data
+
+
+def test_says_of_the_language_what_every_kernel_says(stored):
+    said = IPythonKernel.language_info
+    assert stored.metadata.language_info.items() <= said.items()
+
+
+def test_is_converted_to_a_python_script(stored):
+    script, about = ScriptExporter().from_notebook_node(stored)
+    assert about["output_extension"] == ".py"
+    assert about["output_mimetype"] == "text/x-python"
+    assert "# Text" in script.splitlines()
+    assert "run()" in script.splitlines()
 
 
 def test_keeps_what_a_reader_sees(executed, stored):

@@ -67,7 +67,7 @@ def as_markdown(setting, rows, failures):
     for row in missed:
         text += f"- missed: {row.part}, {row.case}"
         text += f", against {row.peer}" if row.peer else ""
-        text += f": {value(row):.3g}, wanted {row.floor:g}\n"
+        text += f": {value(row):.3g}, floor {row.floor:g}\n"
     for row in rows:
         if row.wrong:
             text += f"- WRONG: {row.part}, {row.case}: {row.wrong}\n"
