@@ -13,8 +13,14 @@ import pytest
 from ipywidgets.widgets.widget import _instances as open_widgets
 from PIL import Image
 
-from helpers.explorer import Explorer, choice, slider, toggle
+from helpers.explorer import Explorer, choice, positions, slider
 from helpers.explorer import widget as explorer
+
+
+def toggle(label, value=False):
+    """A labelled check box."""
+    return widgets.Checkbox(value, description=label)
+
 
 X = np.linspace(0.05, 0.95, 200)
 START = {"height": 0.5, "peaks": 3, "top": 1.0, "curve": "sine", "dot": True}
@@ -343,6 +349,99 @@ def test_words_are_not_read_as_markup(build):
     assert not any("<b>" in text or "<i>" in text for text in texts)
 
 
+def test_an_error_goes_once_draw_is_well_again(build):
+    """Even if the page only rounds the value that it has, or the button resets."""
+    broken = []
+
+    def draw(a):
+        if broken:
+            raise RuntimeError("not now")
+        return f"a = {a:.2f}"
+
+    shown = build(plt.figure(), draw, {"a": slider("a", -3.0, 3.0, -2.0, step=0.02)})
+    ways = {-1.94: lambda: move(shown, a=-1.9400000000000002), -1.5: shown.reset}
+    for place, again in ways.items():
+        broken.append(True)
+        with pytest.raises(RuntimeError):
+            move(shown, a=place)
+        assert "not now" in shown.status
+        broken.clear()
+        again()
+        assert shown.status == shown._status.value == ""
+    assert shown.caption == "a = -2.00"
+
+
+CHOSEN = ["sine", "cosine"]
+LISTS = {
+    "radio buttons": widgets.RadioButtons(options=CHOSEN, description="n"),
+    "list": widgets.Select(options=CHOSEN, description="n"),
+    "buttons": widgets.ToggleButtons(options=CHOSEN, description="n"),
+    "slider of words": widgets.SelectionSlider(options=CHOSEN, description="n"),
+    "with labels": widgets.Dropdown(
+        options=[("Sine", "sine"), ("Cosine", "cosine")], description="n"
+    ),
+    "a dictionary": widgets.Dropdown(
+        options={"Sine": "sine", "Cosine": "cosine"}, description="n"
+    ),
+}
+
+
+@pytest.mark.parametrize("control", LISTS.values(), ids=LISTS)
+def test_each_kind_of_list_works(build, control):
+    shown = build(plt.figure(), lambda n: f"n is {n}", {"n": control})
+    assert positions(control) == CHOSEN
+    assert shown.sweep() == {(n,): f"n is {n}" for n in CHOSEN}
+    assert shown.set(n="cosine") == shown.caption == "n is cosine"
+
+
+def test_a_toggle_button_works(build):
+    control = widgets.ToggleButton(description="n")
+    shown = build(plt.figure(), lambda n: f"n is {n}", {"n": control})
+    assert set(shown.sweep().values()) == {"n is True", "n is False"}
+
+
+@pytest.mark.parametrize(
+    ("values", "argument", "came", "expected"),
+    [
+        ({"height": 0.9, "curve": "bad"}, "curve", "'bad'", "sine"),
+        ({"height": 0.9, "nothing": 1}, "nothing", "", "height"),
+        ({"height": np.nan}, "height", "nan", "from 0 to 1"),
+        ({"height": 1.01}, "height", "1.01", "from 0 to 1"),
+        ({"height": "0.9"}, "height", "'0.9'", "number"),
+        ({"height": True}, "height", "True", "number"),
+        ({"height": 0.9 + 0j}, "height", "0.9+0j", "number"),
+        ({"peaks": 2.5}, "peaks", "2.5", "whole number from 0 to 10"),
+        ({"peaks": np.inf}, "peaks", "inf", "whole number from 0 to 10"),
+        ({"top": 0.5}, "top", "0.5", "from 1 to 100"),
+        ({"height": 0.9, "dot": 3}, "dot", "3", "True or False"),
+    ],
+)
+def test_set_refuses_before_anything_moves(
+    waves, refused, values, argument, came, expected
+):
+    shown = waves()
+    caption, picture = shown.caption, shown.picture
+    with refused(argument, came, expected):
+        shown.set(**values)
+    assert {name: shown.controls[name].value for name in START} == START
+    assert (shown.caption, shown.status) == (caption, "")
+    np.testing.assert_array_equal(pixels(shown.picture), pixels(picture))
+
+
+def test_set_takes_numbers_of_numpy(waves):
+    shown = waves()
+    caption = shown.set(height=np.float32(0.5), peaks=np.int64(4), dot=np.True_)
+    assert caption == "sine with 4 peaks of 0.500 below 1.000"
+
+
+def test_two_explorers_may_not_share_a_figure(build, refused):
+    figure = plt.figure()
+    build(figure, lambda n: "words", {"n": slider("n", 0, 9, 1)}, label="First")
+    with refused("figure", "'First'", "own"):
+        build(figure, lambda n: "words", {"n": slider("n", 0, 9, 1)}, label="Second")
+    assert list(Explorer.live) == ["First"]
+
+
 def test_sweep_visits_both_ends_and_every_option(waves):
     shown = waves()
     settings = np.array(list(shown.sweep()), dtype=object)
@@ -459,9 +558,11 @@ def test_what_is_shown_is_the_picture_and_its_words(build, monkeypatch):
     shown = []
     monkeypatch.setattr(explorer, "display", lambda part, **_: shown.append(part))
     build(plt.figure(), lambda a: "a < b", {"a": toggle("a")})._ipython_display_()
-    picture, words = shown
-    assert "image/png" in picture
-    assert words.data.endswith("</summary>A picture. At the start: a &lt; b</details>")
+    picture, live, words = shown
+    assert {"image/png", "text/plain"} == picture.keys()
+    assert {explorer.WIDGET} == live.keys()
+    assert "</summary>A picture. At the start: a &lt; b</details>" in words.data
+    assert "<script" not in words.data
 
 
 def test_the_figure_is_not_shown_a_second_time(build):
@@ -495,7 +596,7 @@ def test_play_runs_over_the_sliders_range(waves):
 
 
 @pytest.mark.parametrize(
-    ("change", "argument", "came", "wanted"),
+    ("change", "argument", "came", "expected"),
     [
         ({"label": ""}, "label", "''", "words"),
         ({"label": " \n"}, "label", "' \\n'", "words"),
@@ -504,15 +605,33 @@ def test_play_runs_over_the_sliders_range(waves):
         ({"controls": {"n": toggle("")}}, "controls['n']", "description", "label"),
         ({"play": "m"}, "play", "'m'", "whole-number slider"),
         ({"play": "x"}, "play", "'x'", "whole-number slider"),
+        ({"controls": {"n": toggle(" ")}}, "controls['n']", "description", "label"),
+        *(
+            (
+                {"controls": {"n": kind(description="n")}},
+                "controls['n']",
+                name,
+                "slider",
+            )
+            for name, kind in {
+                "Button": widgets.Button,
+                "Text": widgets.Text,
+                "BoundedFloatText": widgets.BoundedFloatText,
+                "IntRangeSlider": widgets.IntRangeSlider,
+                "FloatRangeSlider": widgets.FloatRangeSlider,
+                "SelectMultiple": widgets.SelectMultiple,
+            }.items()
+        ),
+        ({"controls": {"n": 3}}, "controls['n']", "int", "slider"),
     ],
 )
-def test_bad_explorers_are_refused(refused, change, argument, came, wanted):
+def test_bad_explorers_are_refused(refused, change, argument, came, expected):
     good = {
         "controls": {"n": slider("n", 0, 9, 1), "x": slider("x", 0.0, 1.0, 0.5)},
         "label": "Test",
         "alt": "A picture.",
     }
-    with refused(argument, came, wanted):
+    with refused(argument, came, expected):
         Explorer(plt.figure(), lambda **values: "words", **(good | change))
     plt.close("all")
 

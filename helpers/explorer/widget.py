@@ -26,7 +26,7 @@ from matplotlib.image import AxesImage
 from PIL import Image
 from traitlets import Unicode
 
-from helpers.explorer.controls import positions
+from helpers.explorer.controls import check_control, check_value, positions
 
 __all__ = ["Explorer"]
 
@@ -36,6 +36,22 @@ SHARPNESS = 1.5
 CAPTION_ROOM = "max(2.8em, (1000px - 100vw) * 0.16)"
 # A frame takes about 200 ms to cross a slow line; a faster clock would only queue.
 PLAY_INTERVAL_MS = 400
+# An output of an explorer has three parts: the picture as it stands, the live explorer
+# and the picture in words. A front end without the kernel shows the first and the last.
+# In JupyterLab and Notebook this hides the first while the second is live, and of the
+# second the text that stands there while there is no widget.
+WIDGET = "application/vnd.jupyter.widget-view+json"
+STYLE = """<style>
+.jp-OutputArea-child:has(+ .jp-OutputArea-child .explorer-live),
+.jp-OutputArea-child:has(+ .jp-OutputArea-child .explorer-words)
+  > .jp-OutputArea-output:not(:has(*)),
+.jp-OutputArea:has(.explorer-live) .explorer-hint { display: none }
+.explorer-live .jupyter-widgets-disconnected::before { display: none }
+.explorer-live.jupyter-widgets-disconnected::before {
+  content: "The kernel has ended. Run the cell again to move this picture.";
+  order: -1; padding: 0.3em 0.6em; width: fit-content;
+  font: inherit; color: inherit; border-left: 0.3em solid #b35900 }
+</style>"""
 
 
 class _Picture(widgets.Image):
@@ -66,8 +82,9 @@ class Explorer(widgets.VBox):
         live: all explorers of this kernel by label.
 
     Raises:
-        ValueError: `alt` or `label` is blank, there is no control, a control has no
-            label of its own, or `play` names no control.
+        ValueError: `alt` or `label` is blank; another explorer has this figure; there
+            is no control, or one that is no slider, list or check box or that has no
+            label; or `play` names no whole-number slider.
         Exception: whatever `draw` raises. It is shown in the explorer as well, since
             an error in a widget's callback reaches no cell.
     """
@@ -86,6 +103,7 @@ class Explorer(widgets.VBox):
     ):
         """See the class."""
         _check_arguments(label, alt, controls, play)
+        _check_figure_is_free(figure, label)
         if label in Explorer.live:
             Explorer.live.pop(label).close_parts(keep=controls.values())
         plt.close(figure)  # a pyplot figure would be shown a second time
@@ -122,6 +140,7 @@ class Explorer(widgets.VBox):
         pictures = widgets.GridBox([self._still, self._moving])
         above = [heading, *self.controls.values(), self._buttons]
         super().__init__([*above, pictures, self._caption, self._status])
+        self.add_class("explorer-live")
         Explorer.live[label] = self
 
     @property
@@ -143,8 +162,16 @@ class Explorer(widgets.VBox):
         """Set several controls at once, and return the caption.
 
         Raises:
+            ValueError: there is no control of a name, or it cannot take the value.
+                Then no control has moved.
             Exception: whatever `draw` raises.
         """
+        for name, value in values.items():
+            if name not in self.controls:
+                raise ValueError(f"{name}: expected one of {list(self.controls)}")
+            if isinstance(value, np.generic):
+                values[name] = value.item()
+            check_value(name, self.controls[name], values[name])
         self._following = False
         try:
             for name, value in values.items():
@@ -212,8 +239,9 @@ class Explorer(widgets.VBox):
 
     def _on_change(self, _):
         # A slider that was set here answers with the page's rounding of its value,
-        # which shows nothing new.
-        if self._following and not _same(self._values(), self._drawn):
+        # which shows nothing new, unless the picture could not be updated before.
+        rounded = _same(self._values(), self._drawn) and not self._error
+        if self._following and not rounded:
             self._show()
 
     def _show(self):
@@ -222,13 +250,13 @@ class Explorer(widgets.VBox):
             words = self._draw(**self._drawn)
             if not isinstance(words, str):
                 raise ValueError(
-                    f"draw: returned {type(words).__name__}, wanted the caption's words"
+                    f"draw: returned {type(words).__name__}, expected the caption"
                 )
             self._render()
         except Exception as error:
             self._error = f"{type(error).__name__}: {error}"
             self._status.value = (
-                '<div role="alert">The picture could not follow. '
+                '<div role="alert">The figure could not be updated. '
                 f"{html.escape(self._error)}</div>"
             )
             raise
@@ -259,12 +287,16 @@ class Explorer(widgets.VBox):
 
     def _ipython_display_(self):
         data, metadata = self._repr_mimebundle_()
+        live = {WIDGET: data.pop(WIDGET)}
         display(data, metadata=metadata, raw=True)
+        display(live, raw=True)
         display(
             HTML(
+                f'{STYLE}<div class="explorer-words">'
+                '<p class="explorer-hint">Run this cell to move the picture.</p>'
                 '<details><summary style="font-size: 0.85em">This picture in words'
                 f"</summary>{html.escape(self._alt)} At the start: "
-                f"{html.escape(self._words)}</details>"
+                f"{html.escape(self._words)}</details></div>"
             )
         )
 
@@ -345,16 +377,21 @@ def _play(control):
 def _check_arguments(label, alt, controls, play):
     for name, words in {"label": label, "alt": alt}.items():
         if not (isinstance(words, str) and words.strip()):
-            raise ValueError(f"{name}: got {words!r}, wanted some words")
+            raise ValueError(f"{name}: got {words!r}, expected some words")
     if not controls:
-        raise ValueError("controls: got none, wanted at least one")
+        raise ValueError("controls: got none, expected at least one")
     for name, control in controls.items():
-        if not getattr(control, "description", "").strip():
-            raise ValueError(
-                f"controls[{name!r}]: got {type(control).__name__} without a "
-                "description, wanted a labelled widget"
-            )
+        check_control(name, control)
     if play is not None and not isinstance(controls.get(play), widgets.IntSlider):
         raise ValueError(
-            f"play: got {play!r}, wanted the name of a whole-number slider"
+            f"play: got {play!r}, expected the name of a whole-number slider"
         )
+
+
+def _check_figure_is_free(figure, label):
+    for each in Explorer.live.values():
+        if each._figure is figure and each._label != label:
+            raise ValueError(
+                f"figure: the explorer {each._label!r} already draws on it, expected a "
+                "figure of this explorer's own, made in the same cell"
+            )

@@ -20,6 +20,13 @@ def server(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def classic(tmp_path_factory):
+    """Notebook 7."""
+    with Server(tmp_path_factory.mktemp("classic"), "notebook") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def browser():
     chromium = shutil.which("chromium")
     assert chromium, "no Chromium found: apt install chromium"
@@ -29,16 +36,21 @@ def browser():
         browser.close()
 
 
+def write_notebook(path, cells):
+    """Make a notebook for a test, with these cells."""
+    sheet = nbformat.v4.new_notebook(metadata={"kernelspec": PYTHON})
+    sheet.cells = [nbformat.v4.new_code_cell(source) for source in cells]
+    nbformat.write(sheet, path)
+
+
 @pytest.fixture(scope="module")
 def open_notebook(server, browser):
     """A function that opens a notebook in a page of its own."""
     opened = []
 
     def open_notebook(name, *, cells=None, **options):
-        if cells:  # a notebook made for the test, with these cells
-            sheet = nbformat.v4.new_notebook(metadata={"kernelspec": PYTHON})
-            sheet.cells = [nbformat.v4.new_code_cell(source) for source in cells]
-            nbformat.write(sheet, server.folder / "notebooks" / name)
+        if cells:
+            write_notebook(server.folder / "notebooks" / name, cells)
         page = browser.new_page(viewport=VIEW)
         opened.append(Notebook(server, page, name, **options))
         return opened[-1]

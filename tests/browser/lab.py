@@ -290,6 +290,7 @@ class OnPage:
         self.pictures = self.root.locator(".widget-gridbox")
         self.caption = self.root.get_by_role("status")
         self.error = self.root.get_by_role("alert")
+        self.ended = self.page.locator(".jupyter-widgets-disconnected.explorer-live")
         self.reset = self.root.get_by_role("button", name="Reset", exact=True)
 
     def scroll_into_view(self):
