@@ -6,7 +6,15 @@ from collections.abc import Mapping
 import ipywidgets as widgets
 import numpy as np
 
-__all__ = ["check_control", "check_value", "choice", "positions", "slider"]
+__all__ = [
+    "SLIDERS",
+    "check_control",
+    "check_value",
+    "choice",
+    "nearest",
+    "positions",
+    "slider",
+]
 
 SLIDERS = (widgets.IntSlider, widgets.FloatSlider, widgets.FloatLogSlider)
 CHOICES = (
@@ -60,11 +68,26 @@ def slider(label, low, high, value, *, step=None, log=False):
     else:
         kind, start = widgets.FloatSlider, value
     step = step or (high - low) / 100
-    on_grid = low + round((start - low) / step) * step
-    nearest = min(on_grid, high, key=lambda position: abs(position - start))
+    nearest = _on_grid(start, low, high, step)
     if abs(nearest - start) > 1e-9 * step:
         value = 10**nearest if log else nearest
     return kind(value, min=low, max=high, step=step, description=label, **LOOK)
+
+
+def nearest(control, value):
+    """Return the value at the position of a slider that is nearest to a number."""
+    low, high, step = control.min, control.max, control.step
+    if isinstance(control, widgets.FloatLogSlider):
+        base = control.base
+        position = np.log(max(value, float(base) ** low)) / np.log(base)
+        return float(base ** _on_grid(position, low, high, step))
+    place = _on_grid(value, low, high, step)
+    return int(place) if isinstance(control, widgets.IntSlider) else float(place)
+
+
+def _on_grid(place, low, high, step):
+    on_grid = low + round((place - low) / step) * step
+    return max(low, min(on_grid, high, key=lambda position: abs(position - place)))
 
 
 def choice(label, options, value=None):
