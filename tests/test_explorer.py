@@ -16,7 +16,7 @@ from drawings import DRAWINGS
 from ipywidgets.widgets.widget import _instances as open_widgets
 from PIL import Image
 
-from helpers.explorer import Explorer, choice, positions, slider
+from helpers.explorer import Explorer, choice, positions, saved, slider
 from helpers.explorer import widget as explorer
 
 
@@ -36,8 +36,8 @@ STILL = {"top": 10.0, "curve": "cosine"}
 def build():
     """A function that builds explorers, all of which are closed afterwards."""
 
-    def build(figure, draw, controls, *, label="Test", alt="A picture.", play=None):
-        return Explorer(figure, draw, controls, label=label, alt=alt, play=play)
+    def build(figure, draw, controls, *, label="Test", alt="A picture.", **options):
+        return Explorer(figure, draw, controls, label=label, alt=alt, **options)
 
     yield build
     for each in Explorer.live.values():
@@ -531,11 +531,11 @@ def test_the_stored_words_are_the_same_each_time(waves):
 
 def test_what_is_shown_is_the_picture_and_its_words(build, monkeypatch):
     shown = []
-    monkeypatch.setattr(explorer, "display", lambda part, **_: shown.append(part))
+    monkeypatch.setattr(saved, "display", lambda part, **_: shown.append(part))
     build(plt.figure(), lambda a: "a < b", {"a": toggle("a")})._ipython_display_()
     picture, live, words = shown
     assert {"image/png", "text/plain"} == picture.keys()
-    assert {explorer.WIDGET} == live.keys()
+    assert {saved.WIDGET} == live.keys()
     assert "</summary>A picture. At the start: a &lt; b</details>" in words.data
     assert "<script" not in words.data
 
@@ -567,6 +567,143 @@ def test_play_runs_over_the_sliders_range(waves):
     }
     assert links[button, "value"] == (clock, "playing")
     assert links[clock, "value"] == (control, "value")
+
+
+@pytest.fixture
+def held(build):
+    """A function that builds an explorer whose picture takes the pointer."""
+
+    def held(drag, *, xscale="linear", yscale="linear"):
+        figure, (left, right) = plt.subplots(1, 2, figsize=(6, 3))
+        left.set(xscale=xscale, yscale=yscale, xlim=(0.1, 10), ylim=(0.5, 8))
+        right.set(xlim=(0, 1), ylim=(0, 1))
+        spots = left.plot([1, 1], [1, 1], "o", animated=True)
+
+        def draw(a, b, c, d):
+            spots[0].set_data([a, c], [b, d])
+            return f"({a:.3g}, {b:.3g}), ({c:.3g}, {d:.3g})"
+
+        controls = {
+            "a": slider("a (min)", 0.2, 8.0, 1.0, step=0.1),
+            "b": slider("b (min)", 1, 6, 2),
+            "c": slider("c (min)", 0.1, 10.0, 5.0, log=True),
+            "d": slider("d (min)", 0.5, 8.0, 6.0, step=0.5),
+        }
+        return build(figure, draw, controls, drag=drag(left, right))
+
+    return held
+
+
+def point(shown, axes, x, y, *, press=1):
+    """Put the pointer to a place given in an axes' coordinates."""
+    width, height = shown.picture.size
+    across, up = axes.transData.transform((x, y))
+    place = {"press": press, "x": across / width, "y": 1 - up / height}
+    shown._view.pointer = place
+
+
+def values(shown):
+    return {name: control.value for name, control in shown.controls.items()}
+
+
+@pytest.mark.parametrize("xscale", ["linear", "log"])
+@pytest.mark.parametrize("yscale", ["linear", "log"])
+def test_the_pointer_moves_the_controls_that_are_its_coordinates(held, xscale, yscale):
+    shown = held(lambda left, _: (left, "a", "b"), xscale=xscale, yscale=yscale)
+    point(shown, shown._figure.axes[0], 3.32, 4.4)
+    assert (values(shown)["a"], values(shown)["b"]) == (pytest.approx(3.3), 4)
+    assert shown.caption == "(3.3, 4), (5.01, 6)"
+
+
+def test_the_pointer_moves_a_log_slider_to_its_nearest_position(held):
+    shown = held(lambda left, _: (left, "c", "d"))
+    point(shown, shown._figure.axes[0], 2.0, 3.8)
+    # hundredths of the two decades: 10 ** 0.3 is 1.995
+    assert values(shown)["c"] == pytest.approx(10**0.3)
+    assert values(shown)["d"] == 4
+
+
+@pytest.mark.parametrize(("names", "moved"), [(("a",), "a"), ((None, "b"), "b")])
+def test_the_pointer_moves_one_coordinate_alone(held, names, moved):
+    shown = held(lambda left, _: (left, *names))
+    before = values(shown)
+    point(shown, shown._figure.axes[0], 3.3, 4.4)
+    assert values(shown) == before | {moved: pytest.approx({"a": 3.3, "b": 4}[moved])}
+
+
+def test_a_drag_out_of_the_axes_ends_at_their_border_and_the_sliders_range(held):
+    shown = held(lambda left, _: (left, "a", "b"))
+    axes = shown._figure.axes[0]
+    point(shown, axes, 3.0, 3.0)
+    point(shown, axes, 30.0, -5.0)
+    assert (values(shown)["a"], values(shown)["b"]) == (8, 1)
+    point(shown, axes, -30.0, 50.0)
+    assert (values(shown)["a"], values(shown)["b"]) == (pytest.approx(0.2), 6)
+
+
+def test_a_log_slider_takes_a_place_that_is_not_above_zero(build):
+    figure, axes = plt.subplots()
+    axes.set_xlim(-1, 1)
+    controls = {"a": slider("a", 0.01, 1.0, 0.1, log=True)}
+    shown = build(figure, lambda a: f"{a:.2f}", controls, drag=(axes, "a"))
+    point(shown, axes, -0.5, 0.5)
+    assert shown.caption == "0.01"
+
+
+def test_of_two_places_the_nearer_is_taken_and_kept(held):
+    shown = held(lambda left, _: [(left, "a", "b"), (left, "c", "d")])
+    axes = shown._figure.axes[0]
+    point(shown, axes, 4.0, 5.5)
+    point(shown, axes, 1.0, 2.0)  # on its way over the other
+    assert values(shown)["a"] == 1
+    assert (values(shown)["c"], values(shown)["d"]) == (pytest.approx(1), 2)
+    point(shown, axes, 9.0, 7.0, press=2)
+    point(shown, axes, 0.3, 1.0, press=3)
+    assert (values(shown)["a"], values(shown)["b"]) == (8, 6)
+    assert (values(shown)["c"], values(shown)["d"]) == (pytest.approx(10**-0.52), 1)
+
+
+def test_only_the_axes_that_are_named_take_the_pointer(held):
+    shown = held(lambda left, _: (left, "a", "b"))
+    before = values(shown)
+    point(shown, shown._figure.axes[1], 0.5, 0.5)
+    point(shown, shown._figure.axes[0], 3.0, 3.0)  # the same press
+    assert values(shown) == before
+
+
+def test_the_page_hears_where_it_may_be_taken_hold_of(held):
+    shown = held(lambda left, _: [(left, "a", "b"), (left, "c")])
+    (part,) = shown._view.scene["axes"]
+    assert part["title"] == "Drag to move a (min) and b (min) and c (min)"
+    left, top, width, height = part["box"]
+    box = shown._figure.axes[0].get_position()
+    assert (left, top) == pytest.approx((box.x0, 1 - box.y1))
+    assert (width, height) == pytest.approx((box.width, box.height))
+
+
+def test_a_pointer_that_rests_draws_nothing_anew(held):
+    shown = held(lambda left, _: (left, "a", "b"))
+    point(shown, shown._figure.axes[0], 3.0, 3.0)
+    shown._draw = None  # would fail
+    point(shown, shown._figure.axes[0], 3.01, 3.02)
+
+
+@pytest.mark.parametrize(
+    ("drag", "came", "expected"),
+    [
+        (lambda left, _: (left, "a", "z"), "'z'", "slider"),
+        (lambda left, _: (left, "b", "e"), "'e'", "slider"),
+        (lambda left, _: (left, None, None), "no name", "one or two"),
+        (lambda left, _: (left,), "Axes", "(axes of the figure, name, name)"),
+        (lambda left, _: ("left", "a"), "'left'", "axes of the figure"),
+        (lambda left, _: [(plt.figure().gca(), "a")], "Axes", "axes of the figure"),
+        (lambda left, _: (left, "a", "b", "c"), "'c'", "(axes of the figure"),
+    ],
+)
+def test_a_bad_drag_is_refused(held, refused, drag, came, expected):
+    with refused("drag", came, expected):
+        held(drag)
+    plt.close("all")
 
 
 @pytest.mark.parametrize(

@@ -86,8 +86,10 @@ def nearest(control, value):
 
 
 def _on_grid(place, low, high, step):
+    """Return the position of a slider that is nearest: a step from `low`, or `high`."""
+    place = max(low, min(place, high))
     on_grid = low + round((place - low) / step) * step
-    return max(low, min(on_grid, high, key=lambda position: abs(position - place)))
+    return min(on_grid, high, key=lambda position: abs(position - place))
 
 
 def choice(label, options, value=None):

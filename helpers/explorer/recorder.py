@@ -58,7 +58,8 @@ class Recorder(RendererBase):
         """See the class."""
         super().__init__()
         self._canvas = canvas
-        self.width, self.height = canvas.figure.bbox.size
+        # Agg's pictures have whole pixels, counted down from here.
+        self.width, self.height = map(int, canvas.figure.bbox.size)
         self.dpi = canvas.figure.dpi
         # Matplotlib counts pixels from the bottom, a browser from the top.
         self._downwards = Affine2D().scale(1, -1).translate(0, self.height)
@@ -130,7 +131,9 @@ class Recorder(RendererBase):
     def draw_markers(self, gc, marker_path, marker_trans, path, trans, rgbFace=None):
         """Write one marker down, and all the places where it stands."""
         places = (trans + self._downwards).transform(path.vertices)
-        places = np.floor(places + 0.5)  # Agg puts each on a whole pixel
+        # Agg puts each on a whole pixel: on its corner if the marker's sides are.
+        is_snapped = _is_snapped(gc, marker_path.transformed(marker_trans))
+        places = np.floor(places + 0.5) + (0 if is_snapped else 0.5)
         matrices = [marker_trans.get_matrix()]
         self._add_marks(gc, marker_path, matrices, places, [self._style(gc, rgbFace)])
 
@@ -298,7 +301,8 @@ class Recorder(RendererBase):
     def _outline(self, gc, path, matrix):
         """Return a path as it stands around a place, or None and a circle's radius."""
         (a, b, x), (c, d, y), _ = matrix
-        size = _circle_size(path)
+        # Moved onto whole pixels, it is a circle no more.
+        size = None if gc.get_snap() else _circle_size(path)
         if size is not None and not (b or c or x or y) and abs(a) == abs(d):
             return None, _number(size * abs(a))
         cleaned = path.cleaned(
@@ -465,6 +469,16 @@ def _is_even(artist, cells):
         if abs(apart).max(initial=0) > EVEN:
             return False
     return True
+
+
+def _is_snapped(gc, path):
+    """Return whether Agg moves the sides of a path onto whole pixels."""
+    if gc.get_snap() is not None:
+        return gc.get_snap()
+    if path.codes is not None and np.isin(path.codes, list(CURVES)).any():
+        return False
+    steps = np.abs(np.diff(path.vertices, axis=0))
+    return bool((steps.min(axis=1) < 1e-4).all())
 
 
 def _split(style):

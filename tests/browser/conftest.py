@@ -6,7 +6,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from lab import CHROMIUM, NOTEBOOKS, Notebook, Server
+from lab import CHROMIUM, NOTEBOOKS, Bare, Notebook, Server
 from playwright.sync_api import sync_playwright
 
 PYTHON = {"name": "python3", "display_name": "Python 3 (ipykernel)"}
@@ -41,6 +41,13 @@ def write_notebook(path, cells):
     sheet = nbformat.v4.new_notebook(metadata={"kernelspec": PYTHON})
     sheet.cells = [nbformat.v4.new_code_cell(source) for source in cells]
     nbformat.write(sheet, path)
+
+
+@pytest.fixture(scope="session")
+def bare(browser):
+    """The view on an empty page."""
+    view = {"width": 1000, "height": 700}
+    return Bare(browser.new_page(viewport=view, device_scale_factor=1.5))
 
 
 @pytest.fixture(scope="module")

@@ -45,6 +45,7 @@ DRAWINGS = {
     "hollow dots": lambda axes: axes.plot(FEW, FEW, "o", ms=14, mfc="none", mew=2),
     "crosses": lambda axes: axes.plot(FEW, FEW, "k+", ms=22, mew=3),
     "squares on a line": lambda axes: axes.plot(FEW, FEW, "s-", mfc="w", markevery=3),
+    "diamonds": lambda axes: axes.plot(FEW, FEW, "D", mfc="none", ms=12),
     "stars": lambda axes: axes.plot(FEW, FEW, "*", ms=15, alpha=0.5),
     "scatter": scattered,
     "scatter of sizes": lambda axes: scattered(axes, s=200 * FEW, alpha=0.5),
