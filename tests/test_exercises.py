@@ -405,7 +405,7 @@ MORE_RIGHT = [
     ("marginal", marginal_under_vmap),
     ("marginal", lambda x, d: marginal(x, d, z=np.linspace(-4.5, 4.5, 101))),
     ("stride", 1.66),
-    ("stride", "1.9"[:0] or 1.95),
+    ("stride", 1.95),
 ]
 
 
@@ -922,7 +922,7 @@ WRONG = {
         (lambda key, m, s, n: draw(jax.random.key(0), m, s, n), "the key is not used"),
         (draw_with(jax.random.uniform), "Is the noise N(0, 1)"),
         (draw_with(uniform), "its tails are lighter"),
-        (draw_with(lambda *args: jax.random.rademacher(*args) * 1.0), "lighter"),
+        (draw_with(lambda *args: jax.random.rademacher(*args) * 1.0), "only 2 values"),
         (draw_with(laplace), "its tails are heavier"),
         (draw_with(logistic), "its tails are heavier"),
         (draw_with(lambda *args: jnp.abs(jax.random.normal(*args))), "spread"),
@@ -949,7 +949,7 @@ WRONG = {
         (lambda f: f.sum() - f, "A sum for a mean?"),
         (flipped(baseline), "The sign is flipped"),
         (lambda f: 80.0, "The variance rose"),
-        (lambda f: 26 + 4 * (jnp.roll(f, 1) - jnp.roll(f, 2)) / 6, "scatter"),
+        (lambda f: 26 + 1.6 * (jnp.roll(f, 1) - jnp.roll(f, 2)), "scatter"),
         (lambda f: f[:2], "one per sample"),
     ],
 }
@@ -1074,8 +1074,6 @@ def told(name, answer):
 
 
 def test_a_number_just_beyond_a_bound_has_enough_digits():
-    came, expected = told("beta_for_rate", 2.9 * (1 + 1e-9) ** 0)
-    assert expected == "1 nat, to within 0.005"
     came, _ = told("variance_estimate", lambda x: variance_estimate(x) * 6 / 6.93)
     assert float(came.split()[-1]) > 0.345
 
@@ -1094,7 +1092,7 @@ def test_beyond_tells_a_number_from_its_bound():
 
 @pytest.mark.parametrize(("name", "ends"), [("stride", (1.5, 2.1))])
 def test_the_hint_for_a_stride_points_to_the_best(name, ends):
-    for stride in np.linspace(*ends, 13):
+    for stride in np.linspace(*ends, 7):
         finding = judge(EXERCISES[name], stride)
         if finding.state == "wrong":
             hint = dict(finding.rows)["hint"].lower()
@@ -1223,7 +1221,7 @@ def test_the_share_of_the_variance_is_that_of_many_samples(of_rows):
     f = (5 + eps) ** 2
     many = ((f - of_rows(f)) * eps).mean(axis=1).var() / (f * eps).mean(axis=1).var()
     came, _ = told("baseline", lambda f: of_rows(np.asarray(f)[None])[0])
-    assert abs(float(came.split()[1]) / 100 - many) < 0.03
+    assert abs(float(came.split()[1]) - many) < 0.03
 
 
 def test_progress_counts_the_students_answers(capsys):

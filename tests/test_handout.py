@@ -133,4 +133,4 @@ def test_a_handout_runs(handout):
     folder = {"metadata": {"path": NOTEBOOKS[0].parent}}
     NotebookClient(notebook, timeout=120, resources=folder).execute()
     last = [cell for cell in notebook.cells if cell.cell_type == "code"][-1]
-    assert text(last).startswith("0 of 3 exercises stand")
+    assert text(last).startswith("0 of 3 exercises solved")

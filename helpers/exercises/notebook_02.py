@@ -8,7 +8,7 @@ import numpy as np
 from helpers.exercises.answers import called, numbers
 from helpers.exercises.curve import curve, log_normal, log_sum_exp
 from helpers.exercises.finding import right, wrong
-from helpers.exercises.formula import Formula, Slip, general_hint, told_apart
+from helpers.exercises.formula import Formula, Slip, general_hint, shown
 from helpers.exercises.judge import Experiment
 from helpers.mixture import Mixture
 
@@ -258,6 +258,7 @@ SLOPE_IN_MEANS = Formula(
     ),
 )
 
+
 def _log_marginal(x, decode, z):
     """Log p(x) of points `n 2` by a sum over an even grid `s`."""
     log_joint = log_normal(x[:, None, :], decode(z)) + log_normal(0.0, z[:, None])
@@ -408,7 +409,7 @@ def _judge_marginal(answer):
             continue
         hint = _marginal_hint(returned, truth, x, decode.grid())
         if returned.shape == truth.shape:
-            came, wanted = told_apart(returned, truth)
+            came, wanted = shown(returned), shown(truth)
         else:
             came, wanted = f"shape {returned.shape}", f"shape {truth.shape}"
         return wrong(returned=came, expected=wanted, hint=hint)
@@ -421,22 +422,21 @@ def _near(returned, truth):
 
 
 def _marginal_hint(returned, truth, x, grid):
+    if _near(returned, _log_marginal(x, curve, grid)):
+        return (
+            f"Right for your grid, from {grid[0]:.3g} to {grid[-1]:.3g} in steps of "
+            f"{grid[1] - grid[0]:.3g}. It has to reach where p(x, z) vanishes, and to "
+            "be finer than the posterior is wide."
+        )
     for slip in _marginal_slips(x, grid):
         if _near(returned, slip.values):
             return slip.hint
-    if returned.shape == truth.shape:
-        on_grid = _log_marginal(x, curve, grid)
-        if _near(returned, on_grid):
-            return (
-                f"Right for your grid, from {grid[0]:.3g} to {grid[-1]:.3g} in steps "
-                f"of {grid[1] - grid[0]:.3g}. It has to reach where p(x, z) vanishes, "
-                "and to be finer than the posterior is wide."
-            )
-        if np.ptp(returned - truth) < MARGINAL_TOLERANCE:
-            return (
-                "Every log p(x) is off by the same number: the spacing dz, or a "
-                "constant of one of the densities."
-            )
+    same_shape = returned.shape == truth.shape
+    if same_shape and np.ptp(returned - truth) < MARGINAL_TOLERANCE:
+        return (
+            "Every log p(x) is off by the same number: the spacing dz, or a constant "
+            "of one of the densities."
+        )
     return general_hint(returned, truth)
 
 
