@@ -11,13 +11,13 @@ from jax.scipy.special import logsumexp
 from jax.scipy.stats import norm
 
 from helpers import bounds, decoder, em, exercises, gaussian, mixture
-from helpers.exercises import notebook_02, notebook_03, notebook_04, notebook_05
+from helpers.exercises import notebook_03, notebook_04, notebook_05
 from helpers.exercises.curve import curve, posterior_moments
 from helpers.exercises.formula import Formula
 from helpers.exercises.judge import judge
 from helpers.gaussian import Gaussian
 
-EXERCISES = dict(exercises.PREPARED)
+EXERCISES = {}
 for table in exercises.EXERCISES.values():
     EXERCISES.update(table)
 
@@ -298,7 +298,6 @@ def marginal_by_loops(x, decode):
 
 
 # The exact posterior's mean and sigma, as the notebooks' solutions have them.
-PROPOSAL = posterior_moments(notebook_02.POINT, notebook_02.NOISE)[1:]
 FOR_SIXTEEN = posterior_moments(notebook_03.UPPER_POINT)[1:]
 
 # The same answer twice: an array, and plain Python or another form of it.
@@ -308,7 +307,6 @@ RIGHT = {
     "variance_estimate": (variance_estimate, variance_estimate_by_loops),
     "shared_variance": (shared_variance, shared_variance_by_loops),
     "slope_in_means": (slope_in_means, slope_in_means_by_loops),
-    "proposal": (PROPOSAL, Gaussian(np.array([1.2]), 0.024**2)),
     "marginal": (marginal, marginal_by_loops),
     "kl_gaussians": (kl, kl_by_loops),
     "slope_in_logits": (slope_in_logits, slope_in_logits_by_loops),
@@ -406,8 +404,6 @@ MORE_RIGHT = [
     ("marginal", marginal_under_jit),
     ("marginal", marginal_under_vmap),
     ("marginal", lambda x, d: marginal(x, d, z=np.linspace(-4.5, 4.5, 101))),
-    ("proposal", np.array([1.2, 0.024])),
-    ("proposal", [[1.2], [0.024]]),
     ("stride", 1.66),
     ("stride", 1.95),
 ]
@@ -715,25 +711,6 @@ WRONG = {
         (lambda p, x: slope_in_means(p, x).sum(axis=0), "A sum over the components"),
         (lambda p, x: slope_in_means(p, x).T, "rows and columns are exchanged"),
     ],
-    "proposal": [
-        ((0.0, 1.0), "the prior"),
-        ((1.2, 0.024**2), "a variance"),
-        ((1.2, 0.024**0.5), "the root of sigma"),
-        ((1.2, 0.008), "smaller than the posterior's"),
-        ((1.2, 0.1), "larger than the posterior's"),
-        ((1.2, 0.034), "larger than the posterior's"),
-        ((-1.2, 0.024), "sign of the mean"),
-        ((0.9, 0.024), "not where the posterior is"),
-        (Gaussian([1.2], 0.024), "a Gaussian is sigma squared"),
-        (1.2, "one number; two numbers, (mean, sigma)"),
-        ((1.2, 0.0), "a sigma above 0"),
-        ((1.2, 0.024, 1.0), "3 numbers"),
-        (([1.2, 1.3], 0.024), "arrays of shape (2,)"),
-        (Gaussian([1.2], -1.0), "a variance above 0"),
-        ((np.nan, 0.024), "finite numbers"),
-        ("wide", "a text"),
-        ((1.2, "wide"), "a text"),
-    ],
     "marginal": [
         (marginal_with(lambda s, z: logsumexp(-0.5 * (s + z**2), axis=1)), ""),
         (
@@ -981,7 +958,7 @@ WRONG = {
 def test_every_exercise_is_answered_here():
     assert set(RIGHT) == set(WRONG) == set(EXERCISES)
     counted = sum(map(len, exercises.EXERCISES.values()))
-    assert counted + len(exercises.PREPARED) == len(EXERCISES)  # no name twice
+    assert counted == len(EXERCISES)  # no name twice
     assert all(len(table) == 3 for table in exercises.EXERCISES.values())
     assert all(len(slips) >= 6 for slips in WRONG.values())
 
@@ -1097,17 +1074,6 @@ def told(name, answer):
 
 
 def test_a_number_just_beyond_a_bound_has_enough_digits():
-    low, high = 0.024, 0.05  # by bisection: 0.1 lies in between
-    while high - low > 1e-7:
-        middle = (low + high) / 2
-        if notebook_02.proposal_error(1.2, middle) > 0.1:
-            high = middle
-        else:
-            low = middle
-    sigma = high
-    came, expected = told("proposal", (1.2, sigma))
-    assert float(came.split()[-1]) > 0.1
-    assert expected == "at most 0.10"
     came, _ = told("variance_estimate", lambda x: variance_estimate(x) * 6 / 6.93)
     assert float(came.split()[-1]) > 0.345
 
@@ -1168,7 +1134,7 @@ def test_the_curve_is_the_bent_line():
     z = np.linspace(-3, 3, 13)
     line = decoder.bent_line()
     np.testing.assert_allclose(curve(z), decoder.decode(line, z[:, None]), atol=1e-12)
-    for x, sigma_x in [(notebook_03.UPPER_POINT, 1.0), (notebook_02.POINT, 0.1)]:
+    for x, sigma_x in [(notebook_03.UPPER_POINT, 1.0), (curve(1.2), 0.1)]:
         exact = decoder.log_marginal_quadrature(line, x[None], sigma_x=sigma_x)
         found = posterior_moments(x, sigma_x)
         np.testing.assert_allclose(found.log_evidence, exact[0], rtol=1e-8)
@@ -1266,16 +1232,15 @@ def test_progress_counts_the_students_answers(capsys):
 
     assert line() == (
         "0 of 3 exercises solved (shared_variance: not attempted, "
-        "slope_in_means: not attempted, proposal: not attempted)"
+        "slope_in_means: not attempted, marginal: not attempted)"
     )
     exercises.check("shared_variance", shared_variance, solution=True)
     assert line().startswith("0 of 3")
     exercises.check("shared_variance", shared_variance)
-    exercises.check("proposal", (0.0, 1.0))
-    exercises.check("marginal", marginal)  # in no notebook yet
+    exercises.check("marginal", lambda x, decode: -marginal(x, decode))
     assert line() == (
         "1 of 3 exercises solved (shared_variance: right, "
-        "slope_in_means: not attempted, proposal: wrong)"
+        "slope_in_means: not attempted, marginal: wrong)"
     )
     exercises.check("shared_variance", ...)
     assert line().startswith("0 of 3")

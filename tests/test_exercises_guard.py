@@ -119,7 +119,7 @@ def test_whatever_it_does_it_is_wrong(answer, words):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("proposal", Lazy()),
+        ("q_for_sixteen", Lazy()),
         ("stride", Lazy()),
         ("variance_estimate", 3),
         ("baseline", lambda f: Lazy()),

@@ -5,14 +5,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from helpers.exercises.answers import beyond, called, mean_and_sigma, numbers
-from helpers.exercises.curve import (
-    curve,
-    log_mean_exp,
-    log_normal,
-    log_sum_exp,
-    posterior_moments,
-)
+from helpers.exercises.answers import called, numbers
+from helpers.exercises.curve import curve, log_normal, log_sum_exp
 from helpers.exercises.finding import right, wrong
 from helpers.exercises.formula import Formula, Slip, general_hint, shown
 from helpers.exercises.judge import Experiment
@@ -264,61 +258,6 @@ SLOPE_IN_MEANS = Formula(
     ),
 )
 
-POINT = curve(1.2)
-NOISE = 0.1
-ERROR = 0.10
-
-
-def proposal_error(mean: float, sigma: float) -> float:
-    """Return the relative root mean square error of p(x) from 16 draws.
-
-    An average over 4000 estimates.
-    """
-    eps = np.random.default_rng(23).normal(size=(4000, 16))
-    z = mean + sigma * eps
-    log_q = -0.5 * eps**2 - np.log(sigma) - 0.5 * np.log(2 * np.pi)
-    log_joint = log_normal(POINT, curve(z), NOISE) + log_normal(0.0, z[..., None])
-    truth = posterior_moments(POINT, NOISE).log_evidence
-    errors = np.expm1(log_mean_exp(log_joint - log_q) - truth)
-    return float(np.sqrt((errors**2).mean()))
-
-
-def _judge_proposal(answer):
-    mean, sigma = mean_and_sigma(answer)
-    error = proposal_error(mean, sigma)
-    reached = f"a relative error of {beyond(error, ERROR)}"
-    expected = f"at most {ERROR:.2f}"
-    if error <= ERROR:
-        return right(reached=reached, expected=expected)
-    hint = _proposal_hint(mean, sigma)
-    return wrong(reached=reached, expected=expected, hint=hint)
-
-
-def _proposal_hint(mean, sigma):
-    if (mean, sigma) == (0.0, 1.0):
-        return "That is the prior. Where is the posterior of this point?"
-    if proposal_error(mean, np.sqrt(sigma)) <= ERROR:
-        return "Is the second number a variance? Expected sigma, its root."
-    if proposal_error(mean, sigma**2) <= ERROR:
-        return (
-            "Is the second number the root of sigma? Expected sigma itself. (The "
-            "second field of a Gaussian is sigma squared.)"
-        )
-    if proposal_error(-mean, sigma) <= ERROR:
-        return "The sign of the mean is flipped."
-    posterior = posterior_moments(POINT, NOISE)
-    if abs(mean - posterior.mean) > posterior.sigma:
-        return (
-            "The mean is not where the posterior is. Integrate z over the posterior "
-            "on a fine grid."
-        )
-    if sigma < posterior.sigma:
-        return (
-            "Sigma is smaller than the posterior's: its tails are hardly ever drawn, "
-            "and have a large weight when they are."
-        )
-    return "Sigma is larger than the posterior's: some draws are wasted."
-
 
 def _log_marginal(x, decode, z):
     """Log p(x) of points `n 2` by a sum over an even grid `s`."""
@@ -504,9 +443,5 @@ def _marginal_hint(returned, truth, x, grid):
 EXERCISES = {
     "shared_variance": SHARED_VARIANCE,
     "slope_in_means": SLOPE_IN_MEANS,
-    "proposal": Experiment(_judge_proposal),
+    "marginal": Experiment(_judge_marginal),
 }
-# For a task that the notebook does not have yet: marginal(x, decode) gives log p(x) of
-# points `n 2`, where decode takes z of shape `s` and gives means `s 2`, z ~ N(0, 1) and
-# x given z ~ N(decode(z), I).
-PREPARED = {"marginal": Experiment(_judge_marginal)}
