@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers.explorer import Pad
+from helpers.explorer import Pad, saved
 from helpers.explorer.pad import as_mnist
 
 DIGIT = np.zeros((28, 28))
@@ -138,6 +138,16 @@ def test_without_a_kernel_the_digit_is_seen(pad):
         np.asarray(stored)[2::5, 2::5], (255 * (1 - DIGIT)).astype(int)
     )
     assert metadata["image/png"]["alt"] == "Draw a digit. Sample one."
+
+
+def test_the_output_has_the_picture_the_pad_and_the_words(pad, monkeypatch):
+    shown = []
+    monkeypatch.setattr(saved, "display", lambda part, **_: shown.append(part))
+    pad._ipython_display_()
+    picture, live, words = shown
+    assert {"image/png", "text/plain"} == picture.keys()
+    assert {saved.WIDGET} == live.keys()
+    assert "Draw a digit. The pad is empty.</details>" in words.data
 
 
 @pytest.mark.parametrize(

@@ -203,6 +203,7 @@ def test_what_is_not_seen_is_not_written(draw, reason, drawn):
     [
         lambda axes: [axes.fill([0, 1, 1e9], [0, 1e9, 0])[0]],  # beyond all pixels
         lambda axes: [axes.scatter(np.tile(X, 11), np.tile(X, 11))],  # too many
+        lambda axes: [axes.scatter(np.tile(X, 11), np.tile(X, 11), c=np.tile(X, 11))],
         lambda axes: [axes.imshow(np.eye(9), alpha=np.eye(9), extent=(0, 1, 0, 1))],
         lambda axes: [
             axes.imshow(np.eye(5), interpolation="bilinear", extent=(0, 1, 0, 1))

@@ -103,10 +103,6 @@ class Recorder(RendererBase):
         """Refuse: the colours of a triangle's corners run into one another."""
         raise NotWritableError
 
-    def draw_tex(self, gc, x, y, s, prop, angle, *, mtext=None):
-        """Refuse: LaTeX makes pixels."""
-        raise NotWritableError
-
     def draw_text(self, gc, x, y, s, prop, angle, ismath=False, mtext=None):
         """Write a text down as the outlines of its letters."""
         self._draw_text_as_path(gc, x, y, s, prop, angle, ismath, mtext)
@@ -161,7 +157,7 @@ class Recorder(RendererBase):
         """Write paths down: one that stands at many places only once."""
         if max(len(paths), len(all_transforms), len(offsets)) > MANY:
             raise NotWritableError
-        alike = all(len(look) <= 1 for look in (linewidths, linestyles, antialiaseds))
+        alike = all(len(look) == 1 for look in (linewidths, linestyles, antialiaseds))
         if len(paths) != 1 or len(offsets) < 2 or not alike:
             super().draw_path_collection(
                 gc,
@@ -182,11 +178,9 @@ class Recorder(RendererBase):
             return
         own = self.new_gc()
         own.copy_properties(gc)
-        own.set_linewidth(linewidths[0] if len(edgecolors) and len(linewidths) else 0)
-        if len(linestyles):
-            own.set_dashes(*linestyles[0])
-        if len(antialiaseds):
-            own.set_antialiased(antialiaseds[0])
+        own.set_linewidth(linewidths[0] if len(edgecolors) else 0)
+        own.set_dashes(*linestyles[0])
+        own.set_antialiased(antialiaseds[0])
         looks, known = [], {}
         faces = [tuple(color) for color in np.asarray(facecolors).tolist()] or [None]
         edges = [tuple(color) for color in np.asarray(edgecolors).tolist()] or [None]
