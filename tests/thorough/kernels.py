@@ -70,7 +70,9 @@ def printed_by(cell):
     # This changes the outputs, so it must be given a copy.
     joined = join_streams(cell.outputs)
     shown = [output.get("data", {"text": output.get("text")}) for output in joined]
-    return [{k: v for k, v in data.items() if k.startswith("text")} for data in shown]
+    texts = [{k: v for k, v in data.items() if k.startswith("text")} for data in shown]
+    # An explorer's live part has no text, and the stored form leaves it out.
+    return [text for text in texts if text]
 
 
 def execute(cells, folder, *, env, command=(), restart_before=None):
