@@ -327,6 +327,7 @@ NotNegative = Annotated[float | Float[Array, ""], not_negative]
 Optimizer = Annotated[Any, optimizer]
 
 
+@functools.cache
 def _split(annotation):
     """An annotation and its check, which only `Annotated` has."""
     if typing.get_origin(annotation) is Annotated:
@@ -334,6 +335,7 @@ def _split(annotation):
     return annotation, None
 
 
+@functools.cache
 def _shapes(annotation):
     """The shapes that an annotation allows, nothing if it is not of floats."""
     options = (annotation, *typing.get_args(annotation))
@@ -507,7 +509,8 @@ def _every(name, array, condition, expected):
         return
     for start, part in _parts(array):
         # a mask of all the entries would be memory that grows with them
-        blocks = np.array_split(part.reshape(-1), 1 + part.size // BLOCK)
+        flat = part.reshape(-1)
+        blocks = (flat[i : i + BLOCK] for i in range(0, part.size, BLOCK))
         if all(condition(block).all() for block in blocks):
             continue
         bad = np.argwhere(~condition(part))

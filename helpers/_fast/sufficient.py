@@ -218,7 +218,7 @@ def _spherical(components, axis):
         log_joint = constants[:, None] - 0.5 * squares
         log_likelihood, responsibilities = _posterior(log_joint, columns[0], d)
         totals = product(responsibilities, columns.T)
-        second = (responsibilities * squares).sum(axis=1)
+        second = product(responsibilities * squares, columns[0])
         # first are sums of r x, since products of matrices are quick
         return Sums(log_likelihood, totals[:, 0], totals[:, 1:], second)
 
