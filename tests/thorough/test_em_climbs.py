@@ -52,10 +52,11 @@ def test_no_step_of_em_goes_down(kind, d):
 
     # 25 data sets for each of 8 cases: 200
     keys = jax.random.split(jax.random.key(d), 25)
-    climbs = jax.vmap(climb)(keys).log_likelihoods
+    results = jax.vmap(climb)(keys)
+    climbs = results.log_likelihoods
     steps, sizes = jnp.diff(climbs, axis=1), jnp.abs(climbs[:, 1:])
-    # 0 where a collapse has ended a climb: most go on
-    assert (steps != 0).mean() > 0.8
+    # a collapse ends a climb: most go on
+    assert (results.num_steps / 60).mean() > 0.8
     assert (steps / sizes).min() >= -1e-11
 
 
@@ -128,7 +129,8 @@ def test_memory_beyond_many_points_does_not_grow(kind):
         return program.memory_analysis().temp_size_in_bytes
 
     # of 10^6 points a copy is held; of 10^8 one would be of 1200 MB
-    assert temporary(10**8) < 2**19 < 2**23 < temporary(10**6)
+    assert temporary(10**8) <= 1.01 * temporary(10**7) < 2**20
+    assert temporary(10**6) > 2**23
 
 
 @both_kinds
