@@ -117,7 +117,7 @@ def test_overlap_slows_em():
 
 
 @both_kinds
-def test_memory_beyond_many_points_does_not_grow(kind):
+def test_many_points_take_hardly_any_memory_beyond_themselves(kind):
     def temporary(n):
         x = jax.ShapeDtypeStruct((n, 2), jnp.float32)
         shape = (3,) if kind == "spherical" else (3, 2, 2)
@@ -129,8 +129,7 @@ def test_memory_beyond_many_points_does_not_grow(kind):
         return program.memory_analysis().temp_size_in_bytes
 
     # of 10^6 points a copy is held; of 10^8 one would be of 1200 MB
-    assert temporary(10**8) <= 1.01 * temporary(10**7) < 2**20
-    assert temporary(10**6) > 2**23
+    assert temporary(10**8) < 2**19 < 2**23 < temporary(10**6)
 
 
 @both_kinds
