@@ -581,18 +581,16 @@ def _every(name, array, condition, expected):
     if is_traced(array):
         return
     for start, part in _parts(array):
-        if part.size <= BLOCK:
-            is_good = condition(part).all()
-        else:
-            # a mask of all the entries would be memory that grows with them
-            blocks = np.array_split(part.reshape(-1), 1 + part.size // BLOCK)
-            is_good = all(condition(block).all() for block in blocks)
-        if not is_good:
-            bad = np.argwhere(~condition(part))
-            raise ValueError(
-                f"{name}: got {part[tuple(bad[0])]}{_place(bad[0] + start)} "
-                f"({len(bad)} of {part.size} entries), expected {expected}"
-            )
+        # a mask of all the entries would be memory that grows with them
+        flat = part.reshape(-1)
+        blocks = (flat[i : i + BLOCK] for i in range(0, part.size, BLOCK))
+        if all(condition(block).all() for block in blocks):
+            continue
+        bad = np.argwhere(~condition(part))
+        raise ValueError(
+            f"{name}: got {part[tuple(bad[0])]}{_place(bad[0] + start)} "
+            f"({len(bad)} of {part.size} entries), expected {expected}"
+        )
 
 
 def _parts(array):

@@ -371,4 +371,7 @@ _ADVICE = (
 
 def _of_one_dtype(params, x, *limits):
     dtype = jnp.result_type(x, *params)
-    return jax.tree.map(lambda leaf: leaf.astype(dtype), (params, x, *limits))
+    return jax.tree.map(
+        lambda leaf: leaf if leaf.dtype == dtype else leaf.astype(dtype),
+        (params, x, *limits),
+    )

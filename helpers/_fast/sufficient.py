@@ -110,7 +110,7 @@ def chunk_size_for(params):
     k, d = params.means.shape
     if params.covariances.ndim == 1:
         return max(256, 2**15 // max(2 * (d + 2), k))
-    return max(1024, 2**15 // (k * d))
+    return max(1024, 2**14 // (k * d))
 
 
 def points_in_chunks(x, chunk_size, axis=()):
@@ -129,9 +129,10 @@ def points_in_chunks(x, chunk_size, axis=()):
         centre = centre + jax.lax.pmean((x - centre[None, :]).mean(axis=0), axis)
         return Points(columns_around(centre, x, n, chunk_size), lambda c: c, centre)
     size = _even(n, chunk_size)
-    chunks = jnp.arange(math.ceil(n / size))
+    chunks = jnp.arange(math.ceil(n / size), dtype=jnp.int32)
 
     def cut(i, centre):
+        i = i.astype(int)  # i * size may be beyond 32 bits
         # the last chunk ends where x does, so it starts with points seen before
         new = (jnp.arange(size) >= (i + 1) * size - n).astype(x.dtype)
         part = jax.lax.dynamic_slice_in_dim(x, i * size, size)
@@ -218,7 +219,7 @@ def _spherical(components, axis):
         log_joint = constants[:, None] - 0.5 * squares
         log_likelihood, responsibilities = _posterior(log_joint, columns[0], d)
         totals = product(responsibilities, columns.T)
-        second = (responsibilities * squares).sum(axis=1)
+        second = product(responsibilities * squares, columns[0])
         # first are sums of r x, since products of matrices are quick
         return Sums(log_likelihood, totals[:, 0], totals[:, 1:], second)
 

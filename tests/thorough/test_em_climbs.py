@@ -52,10 +52,11 @@ def test_no_step_of_em_goes_down(kind, d):
 
     # 25 data sets for each of 8 cases: 200
     keys = jax.random.split(jax.random.key(d), 25)
-    climbs = jax.vmap(climb)(keys).log_likelihoods
+    results = jax.vmap(climb)(keys)
+    climbs = results.log_likelihoods
     steps, sizes = jnp.diff(climbs, axis=1), jnp.abs(climbs[:, 1:])
-    # 0 where a collapse has ended a climb: most go on
-    assert (steps != 0).mean() > 0.8
+    # a collapse ends a climb: most go on
+    assert (results.num_steps / 60).mean() > 0.8
     assert (steps / sizes).min() >= -1e-11
 
 
@@ -116,7 +117,7 @@ def test_overlap_slows_em():
 
 
 @both_kinds
-def test_memory_beyond_many_points_does_not_grow(kind):
+def test_many_points_take_hardly_any_memory_beyond_themselves(kind):
     def temporary(n):
         x = jax.ShapeDtypeStruct((n, 2), jnp.float32)
         shape = (3,) if kind == "spherical" else (3, 2, 2)
