@@ -195,8 +195,18 @@ function addressOf(bytes) {
 
 /** Return the state that the kernel packed. */
 async function unpacked(bytes) {
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-  return new Response(stream).json();
+  const inflate = new DecompressionStream("deflate");
+  const writer = inflate.writable.getWriter();
+  writer.write(bytes); // read below, so neither is awaited
+  writer.close();
+  const reader = inflate.readable.getReader();
+  const decoder = new TextDecoder();
+  let text = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return JSON.parse(text);
+    text += decoder.decode(value, { stream: true });
+  }
 }
 
 /** Host it in a notebook: the kernel's states come in, the pointer's places go out. */
