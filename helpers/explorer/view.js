@@ -25,7 +25,8 @@ let numMounted = 0; // the names of clipping paths hold for a whole page
  * own pixels make one of those. `axes` are the parts of it that take the pointer, each
  * { box: [left, top, width, height] in parts of the picture, cursor, title }; `onDrag`
  * hears { press, x, y }: the number of the press, and where the pointer is, in parts of
- * the picture. `alt` says what the picture shows, `room` how high the caption is.
+ * the picture. `alt` says what the picture shows, `label` names the whole where nothing
+ * else does, `room` is how high the caption is.
  *
  * Returns { show, element }. `show` takes a state: { background: an address, shapes,
  * words, error }. What a state leaves out stays as it was.
@@ -36,6 +37,8 @@ export function mount(element, options, onDrag = () => {}) {
   const make = (tag, attributes = {}, parent = element) =>
     parent.appendChild(Object.assign(document.createElement(tag), attributes));
 
+  if (label) element.setAttribute("role", "group");
+  if (label) element.setAttribute("aria-label", label);
   make("style", { textContent: STYLE });
   const picture = make("div", { className: "explorer-picture" });
   picture.setAttribute("role", "img");
