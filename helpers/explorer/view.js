@@ -16,7 +16,8 @@ const STYLE = `
   padding-left: 0.6em }
 .jupyter-widgets-disconnected .explorer-hold { display: none }`;
 
-let numMounted = 0; // the names of clipping paths hold for a whole page
+// A number that no other has: each explorer of a page has its own copy of this module.
+const unlike = () => Math.random().toString(36).slice(2);
 
 /**
  * Put an explorer's picture and caption into an element.
@@ -24,7 +25,7 @@ let numMounted = 0; // the names of clipping paths hold for a whole page
  * `size` is the picture's width and height in CSS pixels, `sharpness` how many of its
  * own pixels make one of those. `axes` are the parts of it that take the pointer, each
  * { box: [left, top, width, height] in parts of the picture, cursor, title }; `onDrag`
- * hears { press, x, y }: the number of the press, and where the pointer is, in parts of
+ * hears { press, x, y }: which press it is, and where the pointer is, in parts of
  * the picture. `alt` says what the picture shows, `label` names the whole where nothing
  * else does, `room` is how high the caption is.
  *
@@ -33,7 +34,7 @@ let numMounted = 0; // the names of clipping paths hold for a whole page
  */
 export function mount(element, options, onDrag = () => {}) {
   const { size, sharpness = 1.5, axes = [], alt, label, room = "2.8em" } = options;
-  const name = `explorer-${numMounted++}-clip-`;
+  const name = `explorer-${unlike()}-clip-`; // of clipping paths, in a whole page
   const make = (tag, attributes = {}, parent = element) =>
     parent.appendChild(Object.assign(document.createElement(tag), attributes));
 
@@ -161,8 +162,6 @@ function replace(layer, wanted, clipped) {
   while (layer.children.length > wanted.length) layer.lastChild.remove();
 }
 
-let numPresses = 0;
-
 /** Let the pointer take hold of one part of the picture, and only of that. */
 function holdable(picture, { box, cursor = "crosshair", title = "" }, onDrag) {
   const hold = picture.appendChild(document.createElement("div"));
@@ -180,7 +179,7 @@ function holdable(picture, { box, cursor = "crosshair", title = "" }, onDrag) {
   };
   hold.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
-    press = ++numPresses;
+    press = unlike();
     hold.setPointerCapture(event.pointerId);
     event.preventDefault();
     tell(event);

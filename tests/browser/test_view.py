@@ -98,7 +98,7 @@ def test_the_mouse_takes_hold_in_the_axes_alone(scene):
     mouse.move(100, 90)
     mouse.down()
     mouse.up()
-    assert scene.page.evaluate("held.at(-1)")["press"] > last["press"]
+    assert scene.page.evaluate("held.at(-1)")["press"] != last["press"]
 
 
 def test_a_finger_drags_in_the_axes_and_scrolls_beside_them(browser):
