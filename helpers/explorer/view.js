@@ -16,26 +16,30 @@ const STYLE = `
   padding-left: 0.6em }
 .jupyter-widgets-disconnected .explorer-hold { display: none }`;
 
+// A number that no other has: each explorer of a page has its own copy of this module.
+const unlike = () => Math.random().toString(36).slice(2);
+
 /**
  * Put an explorer's picture and caption into an element.
  *
  * `size` is the picture's width and height in CSS pixels, `sharpness` how many of its
  * own pixels make one of those. `axes` are the parts of it that take the pointer, each
  * { box: [left, top, width, height] in parts of the picture, cursor, title }; `onDrag`
- * hears { press, x, y }: the number of the press, and where the pointer is, in parts of
- * the picture. `alt` says what the picture shows, `room` how high the caption is.
+ * hears { press, x, y }: which press it is, and where the pointer is, in parts of
+ * the picture. `alt` says what the picture shows, `label` names the whole where nothing
+ * else does, `room` is how high the caption is.
  *
  * Returns { show, element }. `show` takes a state: { background: an address, shapes,
  * words, error }. What a state leaves out stays as it was.
  */
 export function mount(element, options, onDrag = () => {}) {
   const { size, sharpness = 1.5, axes = [], alt, label, room = "2.8em" } = options;
-  // The names of clipping paths hold for the whole page, on which anywidget may load
-  // this module once for each explorer: a counter would start again.
-  const name = `explorer-${Math.random().toString(36).slice(2)}-clip-`;
+  const name = `explorer-${unlike()}-clip-`; // of clipping paths, in a whole page
   const make = (tag, attributes = {}, parent = element) =>
     parent.appendChild(Object.assign(document.createElement(tag), attributes));
 
+  if (label) element.setAttribute("role", "group");
+  if (label) element.setAttribute("aria-label", label);
   make("style", { textContent: STYLE });
   const picture = make("div", { className: "explorer-picture" });
   picture.setAttribute("role", "img");
@@ -158,8 +162,6 @@ function replace(layer, wanted, clipped) {
   while (layer.children.length > wanted.length) layer.lastChild.remove();
 }
 
-let numPresses = 0;
-
 /** Let the pointer take hold of one part of the picture, and only of that. */
 function holdable(picture, { box, cursor = "crosshair", title = "" }, onDrag) {
   const hold = picture.appendChild(document.createElement("div"));
@@ -177,7 +179,7 @@ function holdable(picture, { box, cursor = "crosshair", title = "" }, onDrag) {
   };
   hold.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
-    press = ++numPresses;
+    press = unlike();
     hold.setPointerCapture(event.pointerId);
     event.preventDefault();
     tell(event);
@@ -195,8 +197,18 @@ function addressOf(bytes) {
 
 /** Return the state that the kernel packed. */
 async function unpacked(bytes) {
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-  return new Response(stream).json();
+  const inflate = new DecompressionStream("deflate");
+  const writer = inflate.writable.getWriter();
+  writer.write(bytes); // read below, so neither is awaited
+  writer.close();
+  const reader = inflate.readable.getReader();
+  const decoder = new TextDecoder();
+  let text = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return JSON.parse(text);
+    text += decoder.decode(value, { stream: true });
+  }
 }
 
 /** Host it in a notebook: the kernel's states come in, the pointer's places go out. */

@@ -7,6 +7,7 @@ Do nothing else on the machine meanwhile.
 """
 
 import argparse
+import contextlib
 import shutil
 import statistics
 import sys
@@ -30,7 +31,7 @@ from lab import (
     slow_line,
 )
 
-MOVES, BURST, FLICKER_MOVES = 30, 40, 100
+MOVES, PAIRED, BURST, FLICKER_MOVES = 30, 15, 40, 100
 HEIGHT = 1200  # of the page: an explorer is in view as a whole
 # There and back 150 ms.
 SLOW = {"delay": 0.075, "rate": 20e6}
@@ -218,31 +219,53 @@ def compare(server, browser, url, quiet, slow_down=lambda: None):
     return found
 
 
-def each_explorer(server, browser, name, line):
-    """Return for each explorer of a notebook ms, bytes and kernel ms a move."""
-    page = browser.new_page(viewport={"width": 1300, "height": HEIGHT})
-    with slow_line(server.port, **(line or LINE)) as (url, slow_down):
-        notebook, found = Notebook(server, page, name, url=url), {}
-        notebook.run_all()
-        if line:
-            slow_down()
-        for label, controls in notebook.ask("explorers").items():
-            explorer = notebook.explorer(label)
-            _, description, kind = next(c for c in controls if "Slider" in c[2])
-            explorer.scroll_into_view()
-            explorer.control(description, kind).focus()
-            explorer.root.evaluate(LOG)
-            times, size = key_times(
-                page, 250, 12, lambda: page.keyboard.press("ArrowRight")
-            )
-            kernel = statistics.median(notebook.ask("kernel_times", label))
-            found[label] = statistics.median(times), size, kernel
-        notebook.close()
+def in_turn(servers, browser, name, line):
+    """Return for each explorer of a notebook ms, bytes and kernel ms of two versions.
+
+    Both are open, and keys go to one and the other in turn: whatever else the machine
+    does meets both.
+    """
+    found = {}
+    with contextlib.ExitStack() as stack:
+        notebooks = []
+        for server in servers:
+            page = browser.new_page(viewport={"width": 1300, "height": HEIGHT})
+            way = slow_line(server.port, **LINE)
+            url, slow_down = stack.enter_context(way) if line else (None, None)
+            notebooks.append(Notebook(server, page, name, url=url))
+            stack.callback(notebooks[-1].close)
+            notebooks[-1].run_all()
+            if line:
+                slow_down()
+        known = [notebook.ask("explorers") for notebook in notebooks]
+        for label in known[0].keys() & known[1].keys():
+            times, sizes = ([], []), []
+            for notebook, explorers in zip(notebooks, known, strict=True):
+                explorer, controls = notebook.explorer(label), explorers[label]
+                _, description, kind = next(c for c in controls if "Slider" in c[2])
+                explorer.scroll_into_view()
+                explorer.control(description, kind).focus()
+                explorer.root.evaluate(LOG)
+                sizes.append(sizes_carried(notebook.page))
+            for turn in range(PAIRED + 2):
+                for notebook, each, size in zip(notebooks, times, sizes, strict=True):
+                    notebook.page.keyboard.press("ArrowRight")
+                    log = settle(notebook.page, 200)
+                    if turn < 2:  # the first fill caches
+                        size.clear()
+                    elif any(kind != "key" for kind, _ in log):
+                        each.append(log[-1][1] - log[0][1])
+            kernel = [notebook.ask("kernel_times", label) for notebook in notebooks]
+            found[label] = [
+                [statistics.median(each) for each in times],
+                [sum(size) / PAIRED for size in sizes],
+                [statistics.median(each) for each in kernel],
+            ]
     return found
 
 
 def compare_versions(before, only):
-    """Print, for each explorer, the version before and this one, each twice in turn."""
+    """Print for each explorer how the version before does, and this one."""
     kinds = ("local, ms", "80 ms line, ms", "bytes a move", "kernel, ms")
     medians = {kind: [] for kind in kinds}
     with (
@@ -254,29 +277,21 @@ def compare_versions(before, only):
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=CHROMIUM
         )
-        print(f"{'':36}" + "".join(f"{kind:>24}" for kind in kinds))
+        print(f"{'':36}" + "".join(f"{kind:>23}" for kind in kinds))
         for path in NOTEBOOKS:
             if only and path.name[:2] not in only:
                 continue
-            local = [each_explorer(s, browser, path.name, None) for s in (old, new)]
-            late = [each_explorer(s, browser, path.name, LINE) for s in (old, new)]
-            for label in local[1]:
-                if any(label not in found for found in (*local, *late)):
-                    continue  # it is new
-                pairs = [
-                    [each[label][0] for each in local],
-                    [each[label][0] for each in late],
-                    [each[label][1] for each in local],
-                    [each[label][2] for each in local],
-                ]
+            local = in_turn((old, new), browser, path.name, line=False)
+            late = in_turn((old, new), browser, path.name, line=True)
+            for label, (here, size, kernel) in local.items():
+                pairs = here, late[label][0], size, kernel
                 for kind, pair in zip(kinds, pairs, strict=True):
                     medians[kind].append(pair)
-                cells = "".join(f"{a:14.1f} to{b:7.1f}" for a, b in pairs)
+                cells = "".join(f"{a:12.1f} to{b:8.1f}" for a, b in pairs)
                 print(f"{label:36}{cells}", flush=True)
     for kind, pairs in medians.items():
         one, other = (statistics.median(each) for each in zip(*pairs, strict=True))
         print(f"{kind}: median {one:.1f} to {other:.1f}, ratio {other / one:.2f}")
-    return []
 
 
 def flickers(server, browser, name):
@@ -363,7 +378,8 @@ def main():
     parser.add_argument("--only", nargs="*", help="notebooks by number: 01 03")
     args = parser.parse_args()
     if args.before:
-        return bool(compare_versions(args.before, args.only))
+        compare_versions(args.before, args.only)
+        return False
     idle = psutil.cpu_percent(interval=3) < 10
     missed = report(*measured(not args.no_flicker), idle)
     for floor in missed:

@@ -242,6 +242,15 @@ class Notebook:
         self.page.locator(".jp-InputPrompt", has_text="*").first.wait_for()
         self.wait_until_run()
 
+    def failures(self):
+        """Return the errors that stand in the cells' outputs."""
+        return self.page.evaluate(
+            """() => jupyterapp.shell.currentWidget.content.widgets
+              .flatMap((cell) => cell.model.outputs?.toJSON() ?? [])
+              .filter((output) => output.output_type === "error")
+              .map((output) => output.evalue)"""
+        )
+
     def wait_until_run(self):
         """Wait until no cell is running."""
         running = self.page.locator(".jp-InputPrompt", has_text="*")

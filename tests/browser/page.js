@@ -11,8 +11,10 @@
   // What the picture is made of: its shapes, and a checksum of its background.
   async drawing(root) {
     const clips = new Map();
-    for (const clip of root.querySelectorAll("clipPath"))
-      clips.set(`url(#${clip.id})`, clip.innerHTML);
+    for (const clip of root.querySelectorAll("clipPath")) {
+      const own = document.getElementById(clip.id) === clip; // the page's first is meant
+      clips.set(`url(#${clip.id})`, own ? clip.innerHTML : "that of another explorer");
+    }
     const shapes = [...root.querySelectorAll(".explorer-picture > svg > g > *")].map(
       (shape) =>
         [...shape.attributes]

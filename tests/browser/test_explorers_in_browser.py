@@ -128,6 +128,7 @@ def test_a_move_leaves_the_other_explorer_alone(two):
     notebook, first, second = two
     notebook.page.wait_for_timeout(300)
     before, shown = num_calls(notebook, "second"), second.ask_page("drawing")
+    assert "that of another explorer" not in shown  # its clipping paths are its own
     for key in ("End", "Home"):
         first.press(first.control(N, "IntSlider"), key)
     expect(first.caption).to_have_text("first: m = 5.0, n = 1, black")
