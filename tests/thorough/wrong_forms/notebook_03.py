@@ -1,0 +1,26 @@
+"""Wrong forms of what notebook 03 checks: in its cell, each must end in an error.
+
+By row of the deck's ledger: text that stands exactly once in the row's cell, and the
+same text made wrong as people make it wrong.
+"""
+
+WRONG = {
+    # Jensen's inequality the other way round
+    "S13": ("gaps.min() > -1e-9", "gaps.max() < 1e-9"),
+    # the minus sign lost
+    "S14": ("-kl_minutes, rtol", "kl_minutes, rtol"),
+    # a q that is sharper than the joint
+    "S15": (
+        "proportional_to_power(log_joint, 1)",
+        "proportional_to_power(log_joint, 2)",
+    ),
+    # the prior in place of the posterior
+    "S16": ("np.abs(counted - predicted)", "np.abs(counted - 0.64)"),
+    # one q for all points
+    "S17": ("bound_own, log_likelihood", "bound_shared, log_likelihood"),
+    # the entropy with the wrong sign
+    "S22": ("energy + entropy, rtol", "energy - entropy, rtol"),
+    # the divergence with the wrong sign
+    "S23": ("log_p - kl_decoder", "log_p + kl_decoder"),
+    "S24": ("reconstruction - kl_to_prior", "reconstruction + kl_to_prior"),
+}
