@@ -16,7 +16,7 @@ from drawings import DRAWINGS
 from ipywidgets.widgets.widget import _instances as open_widgets
 from PIL import Image
 
-from helpers.explorer import Explorer, choice, positions, slider
+from helpers.explorer import Explorer, choice, positions, saved, slider
 from helpers.explorer import widget as explorer
 
 
@@ -531,11 +531,11 @@ def test_the_stored_words_are_the_same_each_time(waves):
 
 def test_what_is_shown_is_the_picture_and_its_words(build, monkeypatch):
     shown = []
-    monkeypatch.setattr(explorer, "display", lambda part, **_: shown.append(part))
+    monkeypatch.setattr(saved, "display", lambda part, **_: shown.append(part))
     build(plt.figure(), lambda a: "a < b", {"a": toggle("a")})._ipython_display_()
     picture, live, words = shown
     assert {"image/png", "text/plain"} == picture.keys()
-    assert {explorer.WIDGET} == live.keys()
+    assert {saved.WIDGET} == live.keys()
     assert "</summary>A picture. At the start: a &lt; b</details>" in words.data
     assert "<script" not in words.data
 

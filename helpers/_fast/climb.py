@@ -136,7 +136,7 @@ def _climb_here(params, x, limits, options, n, axis):
     def step(climb):
         components = components_in(climb.state)
         sums = sufficient.sums(components, points, axis)
-        moments = sufficient.moments(components, sums, axis)
+        moments = sufficient.moments(components, sums)
         proposed = update(climb.state, sums.log_likelihood, moments)
         return advanced(
             climb,
@@ -183,7 +183,7 @@ def _ascent(start, points, limits, options, n, axis):
     def loss_and_gradient(free):
         components = constrained(free)
         sums = sufficient.sums(components, points, axis)
-        moments = sufficient.moments(components, sums, axis)
+        moments = sufficient.moments(components, sums)
         return -sums.log_likelihood / n, gradient(free, moments)
 
     def pull_back(gradient, weight):

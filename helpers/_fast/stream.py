@@ -31,9 +31,7 @@ def climb(params, x, limits, options):
         centre = _mean(x, len(params.weights))
         dtype = jnp.result_type(_dtype_of(x), *params)
         centre = jnp.asarray(centre, dtype)
-        params, limits = jax.tree.map(
-            lambda leaf: leaf.astype(dtype), (params, limits)
-        )
+        params, limits = jax.tree.map(lambda leaf: leaf.astype(dtype), (params, limits))
         start = _components_of(params, centre)
         chunk_size = options.chunk_size or sufficient.chunk_size_for(params)
         limits = limits._replace(tol=limits.tol * len(x))
@@ -90,22 +88,19 @@ def _dtype_of(x):
 
 def _mean(x, num_components):
     """The points' mean, in double precision; each point is looked at."""
-    dtype, total, squares, sizes = _dtype_of(x), 0.0, 0.0, 0.0
-    origin = np.asarray(x[0], float)
+    dtype, total = _dtype_of(x), np.zeros(x.shape[1])
+    low, high = np.full((2, x.shape[1]), [[np.inf], [-np.inf]])
     for piece in _pieces(x, np.dtype(float)):
         rows = piece.rows[: piece.num_points]
         _finite("x", rows, piece.start, dtype)
-        sizes = np.maximum(sizes, np.abs(rows).max(axis=0))
-        rows = rows - origin
+        low = np.minimum(low, rows.min(axis=0))
+        high = np.maximum(high, rows.max(axis=0))
         total += rows.sum(axis=0)
-        squares += (rows**2).sum(axis=0)
-    mean = total / len(x)
     if dtype == jnp.float32:
-        variances = np.maximum(squares / len(x) - mean**2, 0)
-        _checks.told_apart("x", sizes, np.sqrt(variances))
+        _checks.told_apart("x", low, high)
     rows = (piece.rows[: piece.num_points] for piece in _pieces(x, dtype))
     _checks.at_least_distinct("x", x, num_components, rows)
-    return origin + mean
+    return total / len(x)
 
 
 def _finite(name, rows, start, dtype):

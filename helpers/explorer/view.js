@@ -219,6 +219,13 @@ function render({ model, el }) {
     await show();
     URL.revokeObjectURL(old);
   };
+  // Arrows in a list or slider are its own, and not the notebook's to change the cell.
+  const keep = ({ target }) => (target.dataset.lmSuppressShortcuts = "true");
+  new ResizeObserver((_, observer) => {
+    const live = el.closest(".explorer-live");
+    live?.addEventListener("focusin", keep);
+    if (live) observer.disconnect();
+  }).observe(box);
   const changes = { "change:background": renew, "change:state": show, "change:error": show };
   for (const [name, change] of Object.entries(changes)) model.on(name, change);
   show();

@@ -246,19 +246,28 @@ class Notebook:
         running = self.page.locator(".jp-InputPrompt", has_text="*")
         running.first.wait_for(state="detached", timeout=120_000)
 
+    def toggle_left_area(self):
+        """Show or hide the list of files, which JupyterLab alone has."""
+        if self.server.app == "jupyterlab":
+            self.page.evaluate("""jupyterapp.commands.execute(
+              'application:toggle-left-area')""")
+
     def ask(self, question, *args, **kwargs):
         """Return what a function of `probe` answers in the notebook's kernel."""
-        call = f"__import__('probe').{question}(*{args!r}, **{kwargs!r})"
+        return self.ask_for(f"__import__('probe').{question}(*{args!r}, **{kwargs!r})")
+
+    def ask_for(self, expression):
+        """Return what an expression is in the notebook's kernel, as JSON has it."""
         reply = self.client.execute(
             "",
             silent=True,
-            user_expressions={"answer": f"__import__('json').dumps({call})"},
+            user_expressions={"answer": f"__import__('json').dumps({expression})"},
             reply=True,
             timeout=120,
         )
         answer = reply["content"]["user_expressions"]["answer"]
         if answer["status"] != "ok":
-            raise RuntimeError(f"{call}: {answer['ename']}: {answer['evalue']}")
+            raise RuntimeError(f"{expression}: {answer['ename']}: {answer['evalue']}")
         return json.loads(ast.literal_eval(answer["data"]["text/plain"]))
 
     def ends(self, label):
@@ -349,12 +358,11 @@ class OnPage:
         mouse.move(x + to * width, y, steps=40)
         mouse.up()
 
-    def shot(self):
-        """Return the pictures as they stay, as PNG bytes."""
-        before = self.pictures.screenshot()
-        while (now := self.pictures.screenshot()) != before:
-            before = now
-        return now
+
+def touch(session, kind, *places):
+    """Put a finger down, move it or take it up, by a session of Chrome's protocol."""
+    points = [{"x": x, "y": y} for x, y in places]
+    session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
 
 class Bare:

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from drawings import DRAWINGS
-from lab import Bare, share_apart
+from lab import Bare, share_apart, touch
 from playwright.sync_api import expect
 
 from helpers.explorer import Explorer, slider
@@ -75,11 +75,6 @@ def scene(bare):
     bare.show({"background": BLANK, "shapes": [LINE], "words": "One.", "error": ""})
     bare.page.evaluate("held.length = 0")
     return bare
-
-
-def touch(session, kind, *places):
-    points = [{"x": x, "y": y} for x, y in places]
-    session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
 
 def test_the_mouse_takes_hold_in_the_axes_alone(scene):
