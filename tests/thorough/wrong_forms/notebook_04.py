@@ -9,8 +9,8 @@ WRONG = {
     "S18": ("bound(start, q1)", "bound(start, jnp.full_like(q1, 0.5))"),
     # parameters beside the closed form
     "S19": (
-        "gradient_of_bound(closed_form, q1)",
-        "gradient_of_bound(1.01 * closed_form, q1)",
+        "value_and_gradient_of_bound(closed_form, q1)",
+        "value_and_gradient_of_bound(1.01 * closed_form, q1)",
     ),
     # as printed: q(t) in place of q(t+1)
     "S20": ("corrected_new >= corrected_old", "printed_new >= printed_old"),
