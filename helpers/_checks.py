@@ -185,7 +185,7 @@ def simplex(name, value, *shapes, **sizes):
     array = not_negative(name, value, *shapes, **sizes)
     if not is_traced(array):
         totals = np.asarray(array, dtype=float).sum(axis=-1)
-        # k summands, each rounded once: the honest size of the rounding error
+        # k summands, each rounded once: a bound on the rounding error
         error = 4 * array.shape[-1] * float(jnp.finfo(array.dtype).eps)
         bad = np.argwhere(np.abs(totals - 1.0) > error)
         if len(bad):

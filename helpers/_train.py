@@ -1,4 +1,4 @@
-"""What watches over a training: its bar, the interrupt button, numbers gone bad."""
+"""What watches over a training: its bar, the interrupt button, non-finite values."""
 
 from typing import Any, Literal, NamedTuple
 
@@ -30,7 +30,7 @@ def watch(epoch, state, num_epochs, *, caption, progress):
         Watched.
     """
     reports = []
-    # a bar that is not told off is off where it would fill a log file with lines
+    # with disable=None, tqdm shows the bar only in a terminal or a notebook
     hidden = None if progress is None else not progress
     try:
         with tqdm(total=num_epochs, unit="epoch", disable=hidden) as bar:
@@ -49,7 +49,7 @@ def watch(epoch, state, num_epochs, *, caption, progress):
 
 
 def on_automatic_mesh(x):
-    """Return x where it lies, on a mesh that lets XLA choose how to move what moves.
+    """Return x where it lies, on a mesh whose axes are all automatic.
 
     A shuffle takes its points from all the devices, which an explicit mesh refuses.
     """

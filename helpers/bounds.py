@@ -85,6 +85,17 @@ class Decompositions(NamedTuple):
     reconstruction_kl: ReconstructionKL
 
 
+def expectation(q, values):
+    """E_q of the values, where a q of 0 contributes 0 even to -inf."""
+    # the choice comes first, so that no gradient meets 0 * -inf
+    return (q * jnp.where(q > 0, values, 0)).sum(axis=-1)
+
+
+def log_where_positive(probabilities):
+    """Log of probabilities, with 0 in place of -inf: it is multiplied by 0 there."""
+    return jnp.log(jnp.where(probabilities > 0, probabilities, 1))
+
+
 def for_any_z(formula):
     """Check the arguments, lay a Gaussian q on a grid, and compile the formula.
 
@@ -127,7 +138,7 @@ def elbo(log_joint: LogJoint, q: Q) -> Value:
 
     Source: deck, "Evidence Lower Bound"; Jordan et al. 1999.
     """
-    return expectation(q, log_joint - log(q))
+    return expectation(q, log_joint - log_where_positive(q))
 
 
 @for_any_z
@@ -147,7 +158,7 @@ def gap(log_joint: LogJoint, q: Q) -> Value:
     Source: deck, "Evidence Lower Bound".
     """
     log_evidence = logsumexp(log_joint, axis=-1)
-    return log_evidence - expectation(q, log_joint - log(q))
+    return log_evidence - expectation(q, log_joint - log_where_positive(q))
 
 
 def decompositions(
@@ -195,7 +206,7 @@ def energy_entropy(log_joint, q, log_cell):
     On a grid both are of densities: probabilities divided by the volume of a cell.
     """
     energy = expectation(q, log_joint - log_cell)
-    entropy = -expectation(q, log(q) - log_cell)
+    entropy = -expectation(q, log_where_positive(q) - log_cell)
     return EnergyEntropy(energy, entropy)
 
 
@@ -204,7 +215,9 @@ def evidence_kl(log_joint, q):
     """ELBO = log p(x) - KL(q, p(z given x)),   p(z given x) = p(x, z) / p(x) (S23)."""
     log_evidence = logsumexp(log_joint, axis=-1)
     log_posterior = log_joint - log_evidence[..., None]
-    return EvidenceKL(log_evidence, expectation(q, log(q) - log_posterior))
+    return EvidenceKL(
+        log_evidence, expectation(q, log_where_positive(q) - log_posterior)
+    )
 
 
 @jax.jit
@@ -214,7 +227,7 @@ def reconstruction_kl(log_joint, q, log_prior):
     p(x given z) = p(x, z) / p(z)
     """
     log_likelihood = log_joint - log_prior
-    kl_from_prior = expectation(q, log(q) - log_prior)
+    kl_from_prior = expectation(q, log_where_positive(q) - log_prior)
     return ReconstructionKL(expectation(q, log_likelihood), kl_from_prior)
 
 
@@ -249,7 +262,7 @@ def importance_weighted_bound(
     else:
         log_joint, q, *_ = _enumerated(log_joint, q)
         z = jax.random.categorical(key, jnp.log(q), shape=(num_samples, len(q)))
-        log_ratios = jnp.take_along_axis(log_joint - log(q), z.T, axis=1)
+        log_ratios = jnp.take_along_axis(log_joint - log_where_positive(q), z.T, axis=1)
     return log_mean_exp(log_ratios)
 
 
@@ -278,7 +291,7 @@ def importance_weighted_bound_exact(
             "expected at most 100000; use importance_weighted_bound"
         )
     draws = np.array(list(itertools.product(range(k), repeat=num_samples)))
-    log_ratios = (log_joint - log(q))[:, draws]
+    log_ratios = (log_joint - log_where_positive(q))[:, draws]
     probabilities = q[:, draws].prod(axis=-1)
     return expectation(probabilities, log_mean_exp(log_ratios))
 
@@ -307,18 +320,7 @@ def _log_prior(prior, table):
         without = np.asarray(prior) == 0
         if np.any(np.asarray(table.q)[:, without]):
             raise ValueError("prior: got 0 where q is not, expected entries above 0")
-    return log(prior)[None, :]
-
-
-def expectation(q, values):
-    """E_q of the values, where a q of 0 contributes 0 even to -inf."""
-    # the choice comes first, so that no gradient meets 0 * -inf
-    return (q * jnp.where(q > 0, values, 0)).sum(axis=-1)
-
-
-def log(probabilities):
-    """Log of probabilities, with 0 in place of -inf: it is multiplied by 0 there."""
-    return jnp.log(jnp.where(probabilities > 0, probabilities, 1))
+    return log_where_positive(prior)[None, :]
 
 
 @jax.jit

@@ -1,4 +1,4 @@
-"""Case 3: a decoder network bends z into x, and z can no longer be summed out.
+"""Case 3: a decoder network maps z nonlinearly to x, and z can no longer be summed out.
 
 z ~ N(0, I) and x given z ~ N(decode(z), sigma_x^2 I) (S10, S25). While z has one
 dimension the integral over it is still cheap, so here the truth is known: by

@@ -105,7 +105,7 @@ def score_function(
     num_samples: int,
     baseline: float | Float[Array, ""] | Literal["leave_one_out"] | None = None,
 ) -> Gradients:
-    """Score-function estimates: f weighs the slope of log q, z is fixed (S33).
+    """Score-function estimates: weight the gradient of log q by f(z) (S33).
 
     grad E_q f(z) = E_q [(f(z) - b) grad log q(z)]
     d log q / d mean = eps / sigma,   d log q / d sigma = (eps^2 - 1) / sigma

@@ -70,7 +70,7 @@ def log_prob(
 
     log p(x) ~ log 1/s sum_j p(x, z_j) / q(z_j),   z_j ~ q
 
-    On average too low, and the less so the more samples.
+    Biased low; the bias shrinks with more samples.
 
     Args:
         key: as `log_ratios`.

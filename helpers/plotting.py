@@ -486,7 +486,7 @@ STRETCHES = {
 
 
 def road(stretch: str) -> None:
-    """Display the road from MLE to EM to VAE, with one stretch of it lit.
+    """Display the road from MLE to EM to VAE, with one stretch highlighted.
 
     Args:
         stretch: "MLE revisited", "Three cases", "ELBO", "EM", "VAE" or
@@ -525,7 +525,7 @@ def road(stretch: str) -> None:
     show(
         figure,
         alt=f"The road of this course in six stretches: {', '.join(first)} and "
-        f"{last}. Lit is this notebook's stretch, {stretch}.",
+        f"{last}. The stretch of this notebook, {stretch}, is highlighted.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Integrals over z by the trapezoidal rule: the truths that estimates are held against.
+"""Integrals over z by the trapezoidal rule: exact values to compare estimates with.
 
 For smooth integrands that vanish at both ends the rule's error falls exponentially in
 the number of nodes (Trefethen and Weideman 2014), so these integrals are exact to

@@ -535,7 +535,7 @@ def test_colours_of_lines_stand_out_from_white(color):
 
 
 @pytest.mark.parametrize("stretch", plotting.STRETCHES)
-def test_the_road_lights_one_stretch_and_names_it(monkeypatch, stretch):
+def test_the_road_highlights_one_stretch_and_names_it(monkeypatch, stretch):
     drawn = []
     monkeypatch.setattr(
         plotting, "show", lambda figure, *, alt: drawn.append((figure, alt))
@@ -553,7 +553,7 @@ def test_the_road_lights_one_stretch_and_names_it(monkeypatch, stretch):
     ]
     assert lit == [stretch]
     assert [text.get_text() for text in axes.texts] == list(plotting.STRETCHES)
-    assert alt.endswith(f"Lit is this notebook's stretch, {stretch}.")
+    assert alt.endswith(f"The stretch of this notebook, {stretch}, is highlighted.")
     boxes = [text.get_bbox_patch().get_window_extent() for text in axes.texts]
     assert all(box.x1 < after.x0 for box, after in itertools.pairwise(boxes))
     assert boxes[0].x0 > 0

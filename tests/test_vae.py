@@ -482,3 +482,13 @@ def test_the_memory_of_another_optimiser_is_refused(refused, opt_state):
 def test_minibatches_larger_than_the_data_are_refused(refused):
     with refused("batch_size", "21", "1 to 20"):
         vae.minibatches(KEY, 20, 21)
+
+
+def test_large_data_are_shuffled_without_a_trend_in_32_bits(as_user):
+    num_points = 60_000
+    with jax.enable_x64(False):
+        (order,) = vae.minibatches(jax.random.key(0), num_points, num_points)
+    assert sorted(np.asarray(order)) == list(range(num_points))
+    share = (np.diff(order) > 0).mean()
+    # the share of ascents in a random order: mean 1/2, variance about 1/(12 n)
+    assert abs(share - 0.5) < 4 / np.sqrt(12 * num_points)

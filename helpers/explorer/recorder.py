@@ -34,8 +34,8 @@ CELLS = 3
 # The interpolations that a browser has too.
 SCALED = ("nearest", "none", "auto", "antialiased", "bilinear")
 # A browser mixes the colours of two cells, Matplotlib mixes their values first. So
-# far apart, in levels of 255, may the two be; it is not seen.
-EVEN = 12
+# far apart, in levels of 255, may the two be: on an edge that only blurs.
+EVEN = 40
 # What each is in SVG; None where the view has it already.
 CAPS = {"butt": None, "round": "round", "projecting": "square"}
 JOINS = {"round": None, "miter": "miter", "bevel": "bevel"}

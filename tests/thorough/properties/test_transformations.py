@@ -110,6 +110,7 @@ FUNCTIONS = {
     ),
     "em.e_step": lambda key, p: em.e_step(p.spherical, p.x),
     "em.m_step": lambda key, p: em.m_step(p.q, p.x, covariance_type="full"),
+    "em.iterate": lambda key, p: em.iterate(p.spherical, p.x, num_steps=2),
     "em.fit": lambda key, p: em.fit(p.full, p.x, num_steps=3, variance_floor=0.1),
     "em.gradient_ascent": lambda key, p: em.gradient_ascent(
         p.full, p.x, optimizer=OPTIMIZER, num_steps=3
@@ -161,6 +162,8 @@ UNCOMPILED = {"vae.fit"}
 # JAX has no reverse mode for a loop whose end is not known, and truth has no slope.
 SLOPELESS = UNCOMPILED | OF_A_KEY_ALONE
 SLOPELESS |= {"em.fit", "em.gradient_ascent", "evaluate.active_units"}
+# A grid follows its q, which integrals over it do not: their slopes are checked above.
+SLOPELESS |= {"quadrature.tabulate"}
 
 
 def over(names):

@@ -8,5 +8,5 @@ WRONG = {
     # a point beside the maximum
     "S01": ("value_and_gradient(theta_hat)", "value_and_gradient(1.01 * theta_hat)"),
     # the logarithm inside the sum over z
-    "S02": ("np.log(joint.sum(axis=1))", "np.log(joint).sum(axis=1)"),
+    "S02": ("np.log(marginal)", "np.log(joint).sum(axis=1)"),
 }
