@@ -196,8 +196,11 @@ def _as_card(figure):
     card.paste(picture, (margin, margin), picture)
     opacity = _rounded(card.height, card.width, scale)
     # With a palette the file is a third as large. No color is off by more than a few
-    # of its 256 steps; the last 16 entries are white, from transparent to opaque.
-    cut = card.quantize(240, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    # of its 256 steps, and `kmeans` keeps those that fill areas: without it a grey one
+    # may turn green. The last 16 entries are white, from transparent to opaque.
+    cut = card.quantize(
+        240, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE
+    )
     colors = cut.getpalette()[: 3 * 240]
     pixels = np.where(opacity == 255, np.asarray(cut), 240 + (opacity + 8.0) // 17)
     card = Image.fromarray(np.uint8(pixels)).convert("P")

@@ -404,6 +404,7 @@ MORE_RIGHT = [
     ("marginal", marginal_under_jit),
     ("marginal", marginal_under_vmap),
     ("marginal", lambda x, d: marginal(x, d, z=np.linspace(-4.5, 4.5, 101))),
+    ("marginal", lambda x, d: marginal(x, d, z=np.linspace(-4.0, 4.0, 50))),
     ("stride", 1.66),
     ("stride", 1.95),
 ]
@@ -789,6 +790,8 @@ WRONG = {
         (flipped(marginal), "The sign is flipped"),
         (summed(marginal), "A sum over the points"),
         (lambda x, d: marginal(x, d, z=np.linspace(-1, 1, 201)), "from -1 to 1"),
+        (lambda x, d: marginal(x, d, z=np.linspace(-3, 3, 50)), "from -3 to 3"),
+        (lambda x, d: marginal(x, d, z=np.linspace(-3.5, 3.5, 71)), "from -3.5 to 3.5"),
         (lambda x, d: marginal(x, d, z=np.arange(-6, 7.0)), "in steps of 1"),
         (lambda x, d: marginal_under_vmap(x, d) + 1.0, "off by the same number"),
         (lambda x, d: marginal(x, d)[:, None], "an axis of length 1 too many"),

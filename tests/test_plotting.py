@@ -260,6 +260,19 @@ def test_a_shown_figure_is_a_white_card_with_round_corners(axes, shown):
         assert (rest == 255).all()
 
 
+def test_a_shown_figure_keeps_its_greys_beside_a_map_of_many_colours(axes, shown):
+    greys = np.linspace(0.6, 0.99, 9)
+    for bottom, grey in enumerate(greys):
+        axes.axhspan(bottom, bottom + 1, color=str(grey), lw=0)
+    axes.figure.colorbar(plt.cm.ScalarMappable(cmap="viridis"), ax=axes)
+    axes.set(ylim=(0, 9))
+    plotting.show(axes.figure, alt="Grey bands beside a bar of many colours.")
+    card = np.asarray(picture_of(shown[0][0]).convert("RGBA"))[..., :3].astype(int)
+    for grey in greys:
+        near = abs(card - round(255 * grey)).max(axis=2) <= 1
+        assert near.sum() > 1000, grey
+
+
 def test_show_writes_the_words_beneath_as_text(axes, shown):
     alt = "Where p < q & <b>r</b>."
     plotting.show(axes.figure, alt=alt)

@@ -357,7 +357,8 @@ class Explorer(widgets.VBox):
         # Without a kernel there is no widget to show: then the picture stands in.
         data = super()._repr_mimebundle_(**kwargs)
         # With a palette the file is a third as large, and looks the same.
-        picture = self.picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE)
+        picture = self.picture.convert("RGB")
+        picture = picture.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=1)
         png = packed(picture, "PNG", optimize=True)
         data["image/png"] = base64.b64encode(png).decode()
         data["text/plain"] = f"{self._label}. {self._alt} {self.caption}"
