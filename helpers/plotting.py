@@ -37,9 +37,11 @@ __all__ = [
     "label_end",
     "labelled_points",
     "mosaic",
+    "road",
     "show",
     "show_images",
     "subplots",
+    "table",
     "use_course_style",
 ]
 
@@ -456,3 +458,124 @@ def _components(params):
         )
     for mean, spread in zip(means, spreads, strict=True):
         yield mean, spread if spread.ndim == 2 else spread * np.eye(2)
+
+
+# The six notebooks, each with the place of its box along the road, in inches.
+STRETCHES = {
+    "MLE revisited": 0.80,
+    "Three cases": 2.52,
+    "ELBO": 3.89,
+    "EM": 4.92,
+    "VAE": 5.89,
+    "Reparameterization": 7.53,
+}
+
+
+def road(stretch: str) -> None:
+    """Display the road from MLE to EM to VAE, with one stretch of it lit.
+
+    Args:
+        stretch: "MLE revisited", "Three cases", "ELBO", "EM", "VAE" or
+            "Reparameterization".
+
+    Raises:
+        ValueError: `stretch` is not one of these.
+    """
+    if stretch not in [*STRETCHES]:
+        raise ValueError(f"stretch: got {stretch!r}, expected one of {[*STRETCHES]}")
+    figure, axes = subplots(figsize=(8.5, 0.8))
+    axes.set(xlim=(0, 8.5), ylim=(-0.4, 0.4))
+    axes.set_axis_off()
+    along = np.linspace(0, 8.5, 400)
+    height = 0.09 * np.sin(2.8 * along)
+    axes.plot(along, height, color="0.90", linewidth=13)
+    axes.plot(along, height, color="white", linewidth=1.5, dashes=(5, 4))
+    for name, place in STRETCHES.items():
+        lit = name == stretch
+        box = {
+            "boxstyle": "round,pad=0.45,rounding_size=0.4",
+            "facecolor": COLORS["blue"] if lit else "white",
+            "edgecolor": COLORS["blue"] if lit else "0.75",
+        }
+        axes.text(
+            place,
+            0,
+            name,
+            color="white" if lit else "0.30",
+            fontsize=11,
+            ha="center",
+            va="center",
+            bbox=box,
+        )
+    *first, last = STRETCHES
+    show(
+        figure,
+        alt=f"The road of this course in six stretches: {', '.join(first)} and "
+        f"{last}. Lit is this notebook's stretch, {stretch}.",
+    )
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Display a table with a head above each column, as HTML and as plain text.
+
+    A column of numbers is aligned on the right, a column of words on the left.
+
+    Args:
+        heads: one per column, with the unit: "spread (min)".
+        rows: one cell per column; format numbers yourself: f"{spread:.2f}".
+
+    Raises:
+        ValueError: a row has more or fewer cells than there are heads.
+    """
+    rows = [[str(cell) for cell in row] for row in rows]
+    for index, row in enumerate(rows):
+        if len(row) != len(heads):
+            raise ValueError(
+                f"rows[{index}]: got {len(row)} cells, expected {len(heads)}, one per "
+                "head"
+            )
+    display(_Table(heads, rows))
+
+
+class _Table:
+    """What Jupyter shows as HTML, and everything else as text."""
+
+    def __init__(self, heads, rows):
+        self.lines = [list(heads), *rows]
+        columns = zip(*self.lines, strict=True)
+        self.on_the_right = [all(map(_is_number, cells[1:])) for cells in columns]
+
+    def __repr__(self):
+        widths = [max(map(len, cells)) for cells in zip(*self.lines, strict=True)]
+        lines = [
+            "  ".join(
+                cell.rjust(width) if right else cell.ljust(width)
+                for cell, width, right in zip(
+                    line, widths, self.on_the_right, strict=True
+                )
+            ).rstrip()
+            for line in self.lines
+        ]
+        rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+        return "\n".join([lines[0], rule, *lines[1:]])
+
+    def _repr_html_(self):
+        head = self._html_row(self.lines[0], "th")
+        body = "".join(self._html_row(line, "td") for line in self.lines[1:])
+        return f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
+
+    def _html_row(self, line, tag):
+        cells = ""
+        for cell, right in zip(line, self.on_the_right, strict=True):
+            side = "right" if right else "left"
+            cells += f'<{tag} style="text-align: {side}">{html.escape(cell)}</{tag}>'
+        return f"<tr>{cells}</tr>"
+
+
+def _is_number(cell):
+    """Whether a cell is a number, with a sign, an exponent or a percent sign."""
+    try:
+        float(cell.replace(",", "").replace("\u2212", "-").rstrip(" %"))
+    except ValueError:
+        return False
+    return True

@@ -2,6 +2,7 @@
 
 import html
 import io
+import itertools
 import json
 import os
 import subprocess
@@ -530,3 +531,77 @@ def _luminance(color):
 def test_colours_of_lines_stand_out_from_white(color):
     # WCAG 2, 1.4.11: graphics need a contrast of 3 to 1
     assert 1.05 / (_luminance(color) + 0.05) >= 3
+
+
+@pytest.mark.parametrize("stretch", plotting.STRETCHES)
+def test_the_road_lights_one_stretch_and_names_it(monkeypatch, stretch):
+    drawn = []
+    monkeypatch.setattr(
+        plotting, "show", lambda figure, *, alt: drawn.append((figure, alt))
+    )
+    with plt.rc_context():
+        plotting.use_course_style()
+        plotting.road(stretch)
+        figure, alt = drawn[0]
+        figure.draw_without_rendering()
+    (axes,) = figure.axes
+    lit = [
+        text.get_text()
+        for text in axes.texts
+        if to_rgb(text.get_bbox_patch().get_facecolor()) != to_rgb("white")
+    ]
+    assert lit == [stretch]
+    assert [text.get_text() for text in axes.texts] == list(plotting.STRETCHES)
+    assert alt.endswith(f"Lit is this notebook's stretch, {stretch}.")
+    boxes = [text.get_bbox_patch().get_window_extent() for text in axes.texts]
+    assert all(box.x1 < after.x0 for box, after in itertools.pairwise(boxes))
+    assert boxes[0].x0 > 0
+    assert boxes[-1].x1 < figure.bbox.x1
+
+
+@pytest.mark.parametrize("stretch", ["mle", "", 1, None, ["EM"]])
+def test_a_stretch_that_the_road_does_not_have_is_refused(refused, shown, stretch):
+    with refused("stretch", repr(stretch), "'MLE revisited'"):
+        plotting.road(stretch)
+    assert shown == []
+
+
+@pytest.fixture
+def tables(monkeypatch):
+    """The tables that were displayed, oldest first."""
+    tables = []
+    monkeypatch.setattr(plotting, "display", tables.append)
+    return tables
+
+
+def test_a_table_aligns_numbers_on_the_right_and_words_on_the_left(tables):
+    plotting.table(
+        ["check", "value (nats)", "bias"],
+        [["gradient", -1131.41, "+0.5 %"], ["grid", "2e-15", "\u22127.7 %"]],
+    )
+    assert repr(tables[0]).splitlines() == [
+        "check     value (nats)    bias",
+        "------------------------------",
+        "gradient      -1131.41  +0.5 %",
+        "grid             2e-15  \u22127.7 %",
+    ]
+    page = tables[0]._repr_html_()
+    assert page.count("<tr>") == 3
+    assert '<td style="text-align: left">gradient</td>' in page
+    assert '<td style="text-align: right">-1131.41</td>' in page
+    assert '<th style="text-align: right">value (nats)</th>' in page
+
+
+def test_what_a_table_holds_is_text_and_no_markup(tables):
+    plotting.table(["<b>p</b>"], [["x < y & z"]])
+    page = tables[0]._repr_html_()
+    assert html.escape("<b>p</b>") in page
+    assert html.escape("x < y & z") in page
+    assert "<b>" not in page
+    assert "x < y & z" in repr(tables[0])
+
+
+def test_a_row_that_does_not_fit_its_heads_is_refused(refused, tables):
+    with refused("rows[1]", "1 cells", "2, one per head"):
+        plotting.table(["n", "spread (min)"], [[10, 0.35], [30]])
+    assert tables == []

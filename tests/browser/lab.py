@@ -16,12 +16,16 @@ import urllib.request
 from base64 import b64decode
 from pathlib import Path
 
+import numpy as np
 from jupyter_client import BlockingKernelClient
 from PIL import Image
 from playwright.sync_api import Error, expect
 
+import helpers.explorer
+
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 PAGE = Path(__file__).with_name("page.js").read_text("utf-8").rstrip("\n;")
+VIEW = Path(helpers.explorer.__file__).with_name("view.js").read_text("utf-8")
 TOKEN = "browser-tests"
 SETTINGS = {
     # All cells are in the page, not only those in view; no pop-up asks for anything.
@@ -287,9 +291,11 @@ class OnPage:
         heading = self.page.locator("strong", has_text=exactly(label))
         self.root = self.page.locator(".jp-OutputArea-output .widget-vbox", has=heading)
         self.cell = self.page.locator(".jp-CodeCell", has=heading)
-        self.pictures = self.root.locator(".widget-gridbox")
+        # the second is that of the version before, which the benchmark compares
+        self.pictures = self.root.locator(".explorer-picture, .widget-gridbox")
         self.caption = self.root.get_by_role("status")
         self.error = self.root.get_by_role("alert")
+        self.ended = self.page.locator(".jupyter-widgets-disconnected.explorer-live")
         self.reset = self.root.get_by_role("button", name="Reset", exact=True)
 
     def scroll_into_view(self):
@@ -319,15 +325,15 @@ class OnPage:
         """Return what a function of page.js answers about this explorer."""
         return self.root.evaluate(f"root => ({PAGE}).{question}(root)")
 
-    def expect_shown(self, caption, checksum):
-        """Wait until the page shows this caption and these pictures."""
-        expect(self.caption).to_have_text(caption)
+    def expect_shown(self, shown):
+        """Wait until the page shows this caption and this picture."""
+        expect(self.caption).to_have_text(shown["words"])
         self.page.wait_for_function(
-            f"""async ([root, wanted]) => {{
-              const found = ({PAGE}).checksum(root);
-              return await found.catch(() => null) === wanted;  // null: being replaced
+            f"""async ([root, expected]) => {{
+              const found = ({PAGE}).drawing(root);
+              return await found.catch(() => null) === expected;  // null: replaced
             }}""",
-            arg=[self.root.element_handle(), checksum],
+            arg=[self.root.element_handle(), shown["drawing"]],
             timeout=10_000,
         )
 
@@ -349,3 +355,48 @@ class OnPage:
         while (now := self.pictures.screenshot()) != before:
             before = now
         return now
+
+
+class Bare:
+    """The explorers' view on an empty page, whose pixels are those of the picture."""
+
+    def __init__(self, page):
+        self.page = page
+        self.page.set_content("<body style='margin: 0'><div id='root'></div>")
+        self.page.add_script_tag(
+            type="module", content=f"{VIEW}\nwindow.mountExplorer = mount;"
+        )
+        self.page.wait_for_function("'mountExplorer' in window")
+        self.page.evaluate("window.held = []")
+
+    def mount(self, scene):
+        """Begin with an explorer that has shown nothing yet."""
+        self.page.evaluate(
+            """scene => {
+              const root = document.querySelector("#root");
+              root.replaceChildren();
+              window.view = mountExplorer(root, scene, (place) => held.push(place));
+            }""",
+            scene,
+        )
+
+    def show(self, state):
+        """Show a state, and return what page.js calls its drawing."""
+        return self.page.evaluate(
+            f"""async state => {{
+              await view.show(state);
+              return await ({PAGE}).drawing(view.element);
+            }}""",
+            state,
+        )
+
+    def pixels(self):
+        """Return the picture as the browser draws it."""
+        shot = self.page.locator(".explorer-picture").screenshot()
+        return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB"), int)
+
+
+def share_apart(one, other):
+    """Return the part of pixels that differ by more than 64 levels of 255."""
+    assert one.shape == other.shape
+    return (abs(one - other).max(axis=2) > 64).mean()

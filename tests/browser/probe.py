@@ -1,6 +1,9 @@
 """What a test asks in a notebook's own kernel, where the explorers are."""
 
-from hashlib import sha256
+import io
+import json
+import zlib
+from base64 import b64encode
 
 from ipywidgets.widgets.widget import _instances as open_widgets
 
@@ -19,11 +22,19 @@ def explorers():
 
 
 def at(label, **values):
-    """Set controls, and return the caption and a checksum of the pictures sent."""
+    """Set controls, and return what is sent, and the picture as Matplotlib draws it."""
     explorer = Explorer.live[label]
     caption = explorer.set(**values)
-    sent = explorer._still.value, explorer._moving.value
-    return caption, sha256(b"".join(sent)).hexdigest()
+    view, picture = explorer._view, io.BytesIO()
+    explorer.picture.convert("RGB").save(picture, "PNG", compress_level=1)
+    background = b64encode(view.background).decode()
+    state = json.loads(zlib.decompress(view.state))
+    assert caption == state["words"]
+    return {
+        "scene": view.scene,
+        "state": state | {"background": f"data:image/webp;base64,{background}"},
+        "picture": b64encode(picture.getvalue()).decode(),
+    }
 
 
 def ends(label):
