@@ -267,8 +267,7 @@ def at_least_distinct(name, x, least, parts=None):
         parts = [part for _, part in _parts(x)]
         if x.dtype == jnp.float32:
             for part in parts:
-                sizes = np.abs(part).max(axis=0)
-                told_apart(name, sizes, part.std(axis=0, dtype=float))
+                told_apart(name, part.min(axis=0), part.max(axis=0))
         if not x.is_fully_addressable:  # other processes may have the others
             return
     # row by row, since the first few nearly always suffice
@@ -287,18 +286,20 @@ def at_least_distinct(name, x, least, parts=None):
     )
 
 
-def told_apart(name, sizes, spreads):
-    """Raise where float32 rounds columns of such sizes by much of their spreads."""
+def told_apart(name, low, high):
+    """Raise where float32 rounds columns between `low` and `high` too coarsely."""
+    sizes = np.maximum(np.abs(low), np.abs(high))
+    ranges = np.asarray(high, float) - low
     steps = np.spacing(np.asarray(sizes, np.float32)).astype(float)
-    # a column that is constant, up to rounding in double precision, has no spread
-    some = spreads > 64 * np.finfo(float).eps * sizes
-    bad = np.flatnonzero(some & (steps > spreads / 16))
+    # a column that is constant, up to rounding in double precision, has no range
+    some = ranges > 64 * np.finfo(float).eps * sizes
+    bad = np.flatnonzero(some & (steps > ranges / 100))
     if len(bad):
         column = int(bad[0])
         raise ValueError(
-            f"{name}: got numbers up to {sizes[column]:.4g} that spread by "
-            f"{spreads[column]:.2g} in column {column}, where float32 has steps of "
-            f"{steps[column]:.2g}, expected points that it can tell apart; {_APART}"
+            f"{name}: got numbers up to {sizes[column]:.4g} in column {column} that "
+            f"lie within {ranges[column]:.2g} of each other, where float32 has steps "
+            f"of {steps[column]:.2g}, expected points that it can tell apart; {_APART}"
         )
 
 
@@ -467,7 +468,7 @@ def _floats(name, value, of_points=False):
                 'on jax.config.update("jax_enable_x64", True) first'
             )
         if of_points and array.ndim == 2 and array.size and np.isfinite(array).all():
-            told_apart(name, np.abs(array).max(axis=0), array.std(axis=0))
+            told_apart(name, array.min(axis=0), array.max(axis=0))
         array = narrow
     if type(value) in (bool, int, float):
         # Python's numbers have no precision of their own: they take their partner's

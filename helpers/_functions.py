@@ -51,7 +51,7 @@ def run(function, constants, **arguments):
         recipe = Recipe(fixed)
     except Unknown:
         return function(**fixed, **arguments)
-    program = _program(function, recipe)
+    program = _current_program(function, recipe)
     is_first_call = next(program.calls) == 0
     if is_first_call and not program.first_of_its_code:
         return function(**fixed, **arguments)
@@ -65,7 +65,7 @@ def compiled(function, **constants):
     loops that are long enough to be worth it.
     """
     try:
-        return _program(function, Recipe(constants)).compiled
+        return _current_program(function, Recipe(constants)).compiled
     except Unknown:
         return jax.jit(functools.partial(function, **constants))
 
@@ -113,16 +113,26 @@ class Same:
 class Program(NamedTuple):
     """A compiled function, and when it is used."""
 
+    recipe: Recipe
     compiled: Callable
     calls: Iterator[int]
     first_of_its_code: bool
+
+
+def _current_program(function, recipe):
+    program = _program(function, recipe)
+    # For arguments of another shape JAX traces again. Then it must see the functions
+    # of today: those that were equal once may have changed.
+    program.recipe.constants = recipe.constants
+    return program
 
 
 @functools.lru_cache(maxsize=KEPT)
 def _program(function, recipe):
     alike = [_code(recipe.constants[name], part) for name, part in recipe.parts]
     return Program(
-        compiled=jax.jit(functools.partial(function, **recipe.constants)),
+        recipe=recipe,
+        compiled=jax.jit(lambda *args, **kw: function(*args, **kw, **recipe.constants)),
         calls=itertools.count(),
         first_of_its_code=next(_programs_of(function, *alike)) == 0,
     )
@@ -220,6 +230,8 @@ def _function(f, seen):
     seen = (*seen, f)
     code, inside = f.__code__, f.__globals__.get("__name__", "")
     if inside.partition(".")[0] in LIBRARIES:
+        if f.__name__ in IMPURE:
+            raise Unknown
         read, names = (), frozenset()  # made by a library, such as `jax.grad(f)`
     else:
         read, names = _reads(code)

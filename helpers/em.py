@@ -267,9 +267,9 @@ def gradient_ascent(
     """Climb the log-likelihood by its gradient, the other way up (S03, S09).
 
     theta <- theta + optimizer(grad l(theta) / N), on unconstrained parameters: the
-    weights' logarithms before normalising, the means, and the logarithms of sigma or of
-    the diagonals of the Cholesky factors. A step costs one pass over the data, as a
-    step of EM does; an optimiser that searches along a line costs several.
+    weights' logarithms before normalising, the means, and the logarithms of the
+    variances or of the diagonals of the Cholesky factors. A step costs one pass over
+    the data, as a step of EM does; an optimiser that searches along a line takes more.
 
     Args:
         params: the start; its covariances choose spherical (`k`) or full (`k d d`).
@@ -348,13 +348,14 @@ def faults(result: EMResult) -> list[str]:
     ]
     for k in np.flatnonzero(result.collapsed):
         least = float(result.least_variances[k])
-        sentences.append(
+        dtype = result.params.means.dtype
+        sentence = (
             f"component {k} has collapsed: in some direction its variance falls to "
-            f"{least:.2g}, which is variance_floor or what {result.params.means.dtype} "
-            "cannot tell from 0 here. Without a floor the likelihood has no upper "
-            "bound there: set variance_floor, or choose fewer components, or another "
-            "start" + _ADVICE * (result.params.means.dtype == jnp.float32)
+            f"{least:.2g} or below, which is variance_floor or what {dtype} cannot "
+            "tell from 0 there. Without a floor the likelihood has no upper bound "
+            "there: set variance_floor, or choose fewer components, or another start"
         )
+        sentences.append(sentence + _ADVICE * (dtype == jnp.float32))
     sentences += [
         f"component {k} equals another component, and EM cannot part them: a saddle"
         for k in np.flatnonzero(result.equal)

@@ -253,7 +253,8 @@ def sigma_of(q):
 
 
 def _check_scalar(f, z):
-    value = jax.eval_shape(f, z)
+    # a new function, since JAX remembers the shape of one that it has met
+    value = jax.eval_shape(lambda z: f(z), z)
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
     if shape != () or not jnp.issubdtype(dtype, jnp.floating):
         raise ValueError(

@@ -58,7 +58,8 @@ class Integral(NamedTuple):
 
 @checked
 def log_integral(
-    log_heights: Annotated[Float[Array, "n s"], _checks.log_density], spacing: float
+    log_heights: Annotated[Float[Array, "n s"], _checks.log_density],
+    spacing: _checks.Positive,
 ) -> Integral:
     """Log of an integral, from the log of the integrand at evenly spaced nodes.
 

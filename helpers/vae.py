@@ -439,14 +439,13 @@ def fit(
     """
     dtype = jnp.result_type(x, *jax.tree.leaves(params))
     params, x, held_out, beta, sigma_x = jax.tree.map(
-        lambda leaf: leaf.astype(dtype), (params, x, held_out, beta, sigma_x)
+        lambda leaf: leaf if leaf.dtype == dtype else leaf.astype(dtype),
+        (params, x, held_out, beta, sigma_x),
     )
     x = _train.on_automatic_mesh(x)
-    # what each epoch ends with: the same noise each time, so that the curve moves
-    # because the parameters do
     probe = x[:batch_size] if held_out is None else _train.on_automatic_mesh(held_out)
-    probe_key, key = jax.random.split(key)
-    probe_eps = draw_eps(probe_key, params, probe, num_samples)
+    begin = _functions.compiled(_begin, optimizer=optimizer, num_samples=num_samples)
+    key, opt_state, probe_eps = begin(key, params, probe)
     epoch = _functions.compiled(
         _epoch,
         optimizer=optimizer,
@@ -456,7 +455,7 @@ def fit(
     )
     watched = _train.watch(
         lambda t, state: epoch(key, t, state, x, probe, probe_eps, beta, sigma_x),
-        (params, jax.jit(optimizer.init)(params)),
+        (params, opt_state),
         num_epochs,
         caption=_caption_with_held_out if held_out is not None else _caption,
         progress=progress,
@@ -465,6 +464,16 @@ def fit(
     if watched.ended != "done":
         _raise(watched, result, num_epochs, x, sigma_x)
     return result
+
+
+def _begin(key, params, probe, *, optimizer, num_samples):
+    """The epochs' key, the optimiser's memory, and the noise that each epoch ends with.
+
+    That noise is the same each time, so the curve moves because the parameters do.
+    """
+    probe_key, key = jax.random.split(key)
+    probe_eps = draw_eps(probe_key, params, probe, num_samples)
+    return key, optimizer.init(params), probe_eps
 
 
 def _epoch(

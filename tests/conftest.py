@@ -67,11 +67,7 @@ LONGEST_FIRST = [
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_configure(config):
-    if config.option.dist == "loadfile" and len(left_out(config)) < len(LEFT_OUT):
-        # A worker runs whole files. Those that an option adds are minutes long, so
-        # marks divide some of them by the notebook.
-        config.option.dist = "loadgroup"
+def pytest_configure():
     # With the notebooks' own compiler flags the tests take a third less time.
     # test_scale.py and the benchmarks run programs as XLA makes them by default.
     from helpers import course  # only after jaxtyping's checks are in place
@@ -113,12 +109,8 @@ def pytest_ignore_collect(collection_path, config):
     return True if folders & left_out(config).keys() else None
 
 
-# First, because xdist reads the marks in the same hook.
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
     for item in items:
-        # Where no other mark divides a file, one worker runs all of it.
-        item.add_marker(pytest.mark.xdist_group(item.path.name))
         if "refused" in getattr(item, "fixturenames", ()):
             item.add_marker("bad_input")
         if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):

@@ -16,7 +16,7 @@ from drawings import DRAWINGS
 from ipywidgets.widgets.widget import _instances as open_widgets
 from PIL import Image
 
-from helpers.explorer import Explorer, choice, positions, slider
+from helpers.explorer import Explorer, choice, positions, saved, slider
 from helpers.explorer import widget as explorer
 
 
@@ -272,20 +272,20 @@ def test_what_a_move_of_a_line_plot_sends_is_small(waves):
 
 def test_many_moves_do_not_fill_the_memory(waves):
     shown = waves(size=(1.5, 1))
-    heights = np.linspace(0, 1, 100)
+    heights = np.linspace(0, 1, 40)
 
-    def hundred_moves():
+    def some_moves():
         for height in heights:
             move(shown, height=height)
         gc.collect()
 
-    hundred_moves()
+    some_moves()
     tracemalloc.start()
     try:
-        hundred_moves()
+        some_moves()
         before, _ = tracemalloc.get_traced_memory()
-        for _ in range(10):
-            hundred_moves()
+        for _ in range(5):
+            some_moves()
         after, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -531,11 +531,11 @@ def test_the_stored_words_are_the_same_each_time(waves):
 
 def test_what_is_shown_is_the_picture_and_its_words(build, monkeypatch):
     shown = []
-    monkeypatch.setattr(explorer, "display", lambda part, **_: shown.append(part))
+    monkeypatch.setattr(saved, "display", lambda part, **_: shown.append(part))
     build(plt.figure(), lambda a: "a < b", {"a": toggle("a")})._ipython_display_()
     picture, live, words = shown
     assert {"image/png", "text/plain"} == picture.keys()
-    assert {explorer.WIDGET} == live.keys()
+    assert {saved.WIDGET} == live.keys()
     assert "</summary>A picture. At the start: a &lt; b</details>" in words.data
     assert "<script" not in words.data
 
@@ -596,7 +596,7 @@ def held(build):
 
 def point(shown, axes, x, y, *, press=1):
     """Put the pointer to a place given in an axes' coordinates."""
-    width, height = shown._figure.bbox.size
+    width, height = shown.picture.size
     across, up = axes.transData.transform((x, y))
     place = {"press": press, "x": across / width, "y": 1 - up / height}
     shown._view.pointer = place

@@ -340,10 +340,10 @@ SKEW, FLAT = np.array([[1.0, 0.5], [0.0, 1.0]]), np.array([[1.0, 2.0], [2.0, 1.0
     [
         ("weights", [0.5, 0.6], "sum of 1.1", "sum of 1"),
         ("weights", [1.5, -0.5], "-0.5 at index (1,)", "at least 0"),
-        ("weights", [1.0], "shape (1,)", "k = 2"),
         ("weights", [0.5, np.nan], "nan at index (1,)", "finite"),
         ("weights", None, "NoneType", "real numbers"),
         ("means", [0.0, 1.0], "shape (2,)", "(k, d)"),
+        ("means", [[0.0, 0.0]], "shape (1, 2)", "k = 2"),
         ("means", [[0.0, np.inf], [1.0, 1.0]], "inf at index (0, 1)", "finite"),
         ("covariances", [1.0, 0.0], "0.0 at index (1,)", "above 0"),
         ("covariances", [1.0, -2.0], "-2.0 at index (1,)", "above 0"),
@@ -368,6 +368,13 @@ SKEW, FLAT = np.array([[1.0, 0.5], [0.0, 1.0]]), np.array([[1.0, 2.0], [2.0, 1.0
 def test_bad_parameters_are_refused(refused, function, field, value, came, expected):
     with refused(f"params.{field}", came, expected):
         function(GOOD._replace(**{field: value}))
+
+
+def test_params_that_are_no_mixture_are_refused(refused):
+    with refused("params", "tuple", "a Mixture(weights, means, covariances)"):
+        mixture.log_prob(tuple(GOOD), ONE)
+    with refused("params", "list", "a Mixture(weights, means, covariances)"):
+        mixture.log_prob(ONE, GOOD)
 
 
 @pytest.mark.parametrize(
@@ -411,7 +418,7 @@ FOUR = [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]
         ({"x": [[0.0, np.nan]]}, "x", "nan at index (0, 1)", "finite"),
         ({"x": [[1.0, 2.0]] * 4}, "x", "1 distinct points", "num_components = 2"),
         ({"num_components": 5}, "num_components", "5", "1 to 4"),
-        ({"num_components": 0}, "num_components", "0", "1 to 4"),
+        ({"num_components": 0}, "num_components", "0", "at least 1"),
         ({"num_components": "two"}, "num_components", "'two'", "whole number"),
         ({"covariance_type": "diag"}, "covariance_type", "'diag'", "'full'"),
     ],

@@ -270,17 +270,23 @@ def test_terms_given_are_the_ones_whose_gradient_is_followed():
 
 
 def test_terms_that_read_a_number_are_never_stale():
-    weight = 1.0
+    weight, weights = 1.0, [1.0]
 
-    def terms(params, x, eps, sigma_x):
+    def reads_a_number(params, x, eps, sigma_x):
         reconstruction, kl = vae.pathwise_terms(params, x, eps, sigma_x)
         return ElboTerms(weight * reconstruction, kl)
 
-    whole = fit(KEY, PLANE, X3, num_epochs=1, terms=terms)
-    weight = 0.5
-    half = fit(KEY, PLANE, X3, num_epochs=1, terms=terms)
-    first = [run.history.training.reconstruction[0] for run in (whole, half)]
-    assert first[1] > 0.7 * first[0]  # both are negative
+    def reads_a_list(params, x, eps, sigma_x):
+        reconstruction, kl = vae.pathwise_terms(params, x, eps, sigma_x)
+        return ElboTerms(weights[0] * reconstruction, kl)
+
+    for terms in reads_a_number, reads_a_list:
+        weight, weights[0] = 1.0, 1.0
+        whole = fit(KEY, PLANE, X3, num_epochs=1, terms=terms)
+        weight, weights[0] = 0.5, 0.5
+        half = fit(KEY, PLANE, X3, num_epochs=1, terms=terms)
+        first = [run.history.training.reconstruction[0] for run in (whole, half)]
+        assert first[1] > 0.7 * first[0]  # both are negative
 
 
 class Button:

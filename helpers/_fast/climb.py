@@ -85,12 +85,12 @@ def climb(params, x, limits, options):
     size = x.size * len(params.weights)
     # What is compiled into a larger program has that program's settings; so has what is
     # called inside `vmap`.
-    large = size >= LARGE and not _inside_another_program(params, x, *limits)
+    large = size >= LARGE and not inside_another_program(params, x, *limits)
     program = _slowly_compiled if large else _quickly_compiled
     return program(params, x, limits, options, _spread(x))
 
 
-def _inside_another_program(*arguments):
+def inside_another_program(*arguments):
     """Whether JAX is tracing, even if what it traces does not reach these arguments."""
     new = jnp.zeros(())
     return any(
@@ -136,7 +136,7 @@ def _climb_here(params, x, limits, options, n, axis):
     def step(climb):
         components = components_in(climb.state)
         sums = sufficient.sums(components, points, axis)
-        moments = sufficient.moments(components, sums, axis)
+        moments = sufficient.moments(components, sums)
         proposed = update(climb.state, sums.log_likelihood, moments)
         return advanced(
             climb,
@@ -183,7 +183,7 @@ def _ascent(start, points, limits, options, n, axis):
     def loss_and_gradient(free):
         components = constrained(free)
         sums = sufficient.sums(components, points, axis)
-        moments = sufficient.moments(components, sums, axis)
+        moments = sufficient.moments(components, sums)
         return -sums.log_likelihood / n, gradient(free, moments)
 
     def pull_back(gradient, weight):
@@ -263,10 +263,10 @@ def outcome(climb, components, centre):
 
 
 def unconstrained(components):
-    """Log weights, means, and the log of sigmas or of the roots' diagonals."""
+    """Log weights, means, and the log of variances or of the roots' diagonals."""
     weights, means, roots = components
     if roots.ndim == 1:
-        return jnp.log(weights), means, jnp.log(roots)
+        return jnp.log(weights), means, 2 * jnp.log(roots)
     diagonal = jnp.log(jnp.diagonal(roots, axis1=1, axis2=2))
     return jnp.log(weights), means, jnp.tril(roots, -1) + _diagonal(diagonal)
 
@@ -276,7 +276,7 @@ def constrained(free):
     log_weights, means, roots = free
     weights = jax.nn.softmax(log_weights)
     if roots.ndim == 1:
-        return Components(weights, means, jnp.exp(roots))
+        return Components(weights, means, jnp.exp(roots / 2))
     diagonal = jnp.exp(jnp.diagonal(roots, axis1=1, axis2=2))
     return Components(weights, means, jnp.tril(roots, -1) + _diagonal(diagonal))
 

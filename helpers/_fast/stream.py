@@ -26,30 +26,32 @@ class Piece(NamedTuple):
 
 def climb(params, x, limits, options):
     """Run EM; what `climb.climb` returns."""
-    # Python's loop, so nothing here may become part of a larger program
-    with jax.ensure_compile_time_eval():
-        centre = _mean(x, len(params.weights))
-        dtype = jnp.result_type(_dtype_of(x), *params)
-        centre = jnp.asarray(centre, dtype)
-        params, limits = jax.tree.map(
-            lambda leaf: leaf.astype(dtype), (params, limits)
-        )
-        start = _components_of(params, centre)
-        chunk_size = options.chunk_size or sufficient.chunk_size_for(params)
-        limits = limits._replace(tol=limits.tol * len(x))
-        climb = _climb.beginning(start, start, options)
-        while not climb.stop:
-            total, as_sums = 0.0, None
-            for piece in _pieces(x, dtype):
-                sums = _pass(
-                    climb.state, piece.rows, piece.num_points, centre, chunk_size
-                )
-                flat, as_sums = ravel_pytree(sums)
-                # in double precision, and before the next piece takes its place
-                total += np.asarray(flat, float)
-            sums = as_sums(jnp.asarray(total.astype(dtype)))
-            climb = _step(climb, sums, limits, options)
-        return _outcome(climb, climb.state, centre)
+    if _climb.inside_another_program():
+        # the loop below is Python's, and so no part of that program
+        with jax.ensure_compile_time_eval():
+            return _climb_now(params, x, limits, options)
+    return _climb_now(params, x, limits, options)
+
+
+def _climb_now(params, x, limits, options):
+    centre = _mean(x, len(params.weights))
+    dtype = jnp.result_type(_dtype_of(x), *params)
+    centre = jnp.asarray(centre, dtype)
+    params, limits = jax.tree.map(lambda leaf: leaf.astype(dtype), (params, limits))
+    start = _components_of(params, centre)
+    chunk_size = options.chunk_size or sufficient.chunk_size_for(params)
+    limits = limits._replace(tol=limits.tol * len(x))
+    climb = _climb.beginning(start, start, options)
+    while not climb.stop:
+        total = 0.0
+        for piece in _pieces(x, dtype):
+            sums = _pass(climb.state, piece.rows, piece.num_points, centre, chunk_size)
+            flat, as_sums = ravel_pytree(sums)
+            # in double precision, and before the next piece takes its place
+            total = total + np.asarray(flat, float)
+        sums = as_sums(jnp.asarray(total.astype(dtype)))
+        climb = _step(climb, sums, limits, options)
+    return _outcome(climb, climb.state, centre)
 
 
 _components_of = jax.jit(sufficient.components_of)
@@ -90,22 +92,19 @@ def _dtype_of(x):
 
 def _mean(x, num_components):
     """The points' mean, in double precision; each point is looked at."""
-    dtype, total, squares, sizes = _dtype_of(x), 0.0, 0.0, 0.0
-    origin = np.asarray(x[0], float)
+    dtype, total = _dtype_of(x), np.zeros(x.shape[1])
+    low, high = np.full((2, x.shape[1]), [[np.inf], [-np.inf]])
     for piece in _pieces(x, np.dtype(float)):
         rows = piece.rows[: piece.num_points]
         _finite("x", rows, piece.start, dtype)
-        sizes = np.maximum(sizes, np.abs(rows).max(axis=0))
-        rows = rows - origin
+        low = np.minimum(low, rows.min(axis=0))
+        high = np.maximum(high, rows.max(axis=0))
         total += rows.sum(axis=0)
-        squares += (rows**2).sum(axis=0)
-    mean = total / len(x)
     if dtype == jnp.float32:
-        variances = np.maximum(squares / len(x) - mean**2, 0)
-        _checks.told_apart("x", sizes, np.sqrt(variances))
+        _checks.told_apart("x", low, high)
     rows = (piece.rows[: piece.num_points] for piece in _pieces(x, dtype))
     _checks.at_least_distinct("x", x, num_components, rows)
-    return origin + mean
+    return total / len(x)
 
 
 def _finite(name, rows, start, dtype):

@@ -57,8 +57,8 @@ class Sums(NamedTuple):
 
     log_likelihood: Float[Array, ""]
     counts: Float[Array, " k"]  # of r
-    first: Float[Array, "k d"]  # spherical: of r x; full: of r y
-    second: Float[Array, " k"] | Float[Array, "k d d"]  # of r |y|^2; of r y x^T
+    first: Float[Array, "k d"]  # of r y
+    second: Float[Array, " k"] | Float[Array, "k d d"]  # of r |y|^2, or of r y y^T
 
 
 class Moments(NamedTuple):
@@ -93,11 +93,13 @@ def covariances_of(roots):
 def of_each(function, matrices, axis):
     """A function of each component's matrix.
 
-    On devices that share a processor the matrices are taken one after another: jaxlib
-    0.10 deals many large matrices out to the very threads that the devices run on, and
-    all at once can wait for ever.
+    Many large ones are taken one after another, and on several devices all are: jaxlib
+    0.10 deals them out to the very threads that its programs run on, and all at once
+    can wait for ever.
     """
-    return jax.lax.map(function, matrices) if axis else function(matrices)
+    if axis or matrices.size > 2**10:
+        return jax.lax.map(function, matrices)
+    return function(matrices)
 
 
 # Points, chunk by chunk: a chunk and what is made of it stay in the processor's cache.
@@ -108,7 +110,7 @@ def chunk_size_for(params):
     k, d = params.means.shape
     if params.covariances.ndim == 1:
         return max(256, 2**15 // max(2 * (d + 2), k))
-    return max(512, 2**15 // (k * d))
+    return max(1024, 2**15 // (k * d))
 
 
 def points_in_chunks(x, chunk_size, axis=()):
@@ -183,15 +185,15 @@ def sums(components, points, axis=()):
 
     The sums of all devices are added up once, as one array.
     """
-    sums_for = _spherical if components.roots.ndim == 1 else _full
-    of_chunk = sums_for(components, axis)
+    kind = _spherical if components.roots.ndim == 1 else _full
+    of_chunk, finished = kind(components, axis)
 
     def add(total, chunk):
         return jax.tree.map(jnp.add, total, of_chunk(points.columns_of(chunk))), None
 
     one = jax.eval_shape(lambda c: of_chunk(points.columns_of(c)), points.chunks[0])
     zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), one)
-    own, _ = jax.lax.scan(add, vary(zero, axis), points.chunks)
+    own = finished(jax.lax.scan(add, vary(zero, axis), points.chunks)[0])
     if not axis:
         return own
     flat, as_sums = ravel_pytree(own)
@@ -199,15 +201,16 @@ def sums(components, points, axis=()):
 
 
 def _spherical(components, axis):
-    """The function that sums over one chunk, for spherical components."""
+    """What sums over one chunk, and what makes the end of it: spherical components."""
     weights, means, sigmas = vary(components, axis)
     d = means.shape[1]
     constants = _log_weights(weights) - d * jnp.log(sigmas)
+    inverses = 1 / sigmas[:, None]
 
     def of_chunk(columns):
         def add_square(total, dimension):
             row, mean = dimension
-            y = (row[None, :] - mean[:, None]) / sigmas[:, None]
+            y = (row[None, :] - mean[:, None]) * inverses
             return total + y**2, None
 
         zero = vary(jnp.zeros((len(means), columns.shape[1]), means.dtype), axis)
@@ -216,13 +219,18 @@ def _spherical(components, axis):
         log_likelihood, responsibilities = _posterior(log_joint, columns[0], d)
         totals = product(responsibilities, columns.T)
         second = (responsibilities * squares).sum(axis=1)
+        # first are sums of r x, since products of matrices are quick
         return Sums(log_likelihood, totals[:, 0], totals[:, 1:], second)
 
-    return of_chunk
+    def finished(sums):
+        of_y = (sums.first - sums.counts[:, None] * means) * inverses
+        return sums._replace(first=of_y)
+
+    return of_chunk, finished
 
 
 def _full(components, axis):
-    """The function that sums over one chunk, for components of full covariances."""
+    """What sums over one chunk, and what makes the end of it: full covariances."""
     weights, means, roots = components
     k, d = means.shape
     to_y = vary(_to_y(components, axis), axis)
@@ -236,12 +244,16 @@ def _full(components, axis):
         weighted = (responsibilities[:, None, :] * y).reshape(k * d, -1)
         totals = product(weighted, columns.T).reshape(k, d, 1 + d)
         counts = product(responsibilities, columns[0])
-        return Sums(log_likelihood, counts, totals[:, :, 0], totals[:, :, 1:])
+        return Sums(log_likelihood, counts, totals[:, :, 0], totals)
 
-    return of_chunk
+    def finished(sums):
+        # second are sums of r y (1, x)^T; the same map makes y of this x
+        return sums._replace(second=product(sums.second, to_y.mT))
+
+    return of_chunk, finished
 
 
-def _to_y(components, axis=()):
+def _to_y(components, axis):
     """The matrices `k d (1 + d)` by which the columns of points become y."""
     _, means, roots = components
 
@@ -276,23 +288,18 @@ def _log_weights(weights):
 # The M-step
 
 
-def moments(components, sums, axis=()):
+def moments(components, sums):
     """What the sums say of each component: 0 and I where it holds no point at all."""
-    _, means, roots = components
-    d = means.shape[1]
+    d = components.means.shape[1]
     some = sums.counts > 0
-    counts = jnp.where(some, sums.counts, 1)[:, None]
-    if roots.ndim == 1:
-        shifts = (sums.first / counts - means) / roots[:, None]
-        shifts = jnp.where(some[:, None], shifts, 0)
-        spreads = (sums.second / counts[:, 0] - (shifts**2).sum(axis=1)) / d
+    counts = jnp.where(some, sums.counts, 1)
+    shifts = sums.first / counts[:, None]
+    if components.roots.ndim == 1:
+        spreads = (sums.second / counts - (shifts**2).sum(axis=1)) / d
         return Moments(sums.counts, shifts, jnp.where(some, spreads, 1))
-    shifts = sums.first / counts
-    # of r y x^T, to which the same map is applied from the right
-    both = jnp.concatenate([shifts[:, :, None], sums.second / counts[:, None]], axis=2)
-    seconds = product(both, _to_y(components, axis).mT)
-    spreads = seconds - shifts[:, :, None] * shifts[:, None, :]
-    eye = jnp.eye(d, dtype=means.dtype)[None]
+    products = shifts[:, :, None] * shifts[:, None, :]
+    spreads = sums.second / counts[:, None, None] - products
+    eye = jnp.eye(d, dtype=shifts.dtype)[None]
     return Moments(sums.counts, shifts, jnp.where(some[:, None, None], spreads, eye))
 
 

@@ -58,7 +58,8 @@ class Recorder(RendererBase):
         """See the class."""
         super().__init__()
         self._canvas = canvas
-        self.width, self.height = canvas.figure.bbox.size
+        # Agg's pictures have whole pixels, counted down from here.
+        self.width, self.height = map(int, canvas.figure.bbox.size)
         self.dpi = canvas.figure.dpi
         # Matplotlib counts pixels from the bottom, a browser from the top.
         self._downwards = Affine2D().scale(1, -1).translate(0, self.height)
@@ -73,7 +74,8 @@ class Recorder(RendererBase):
         except NotWritableError:
             return self._picture_of(artist)
         is_picture = any("href" in shape for shape in self._shapes)
-        length = sum(len(shape.get("d", "")) for shape in self._shapes)
+        texts = [shape.get(name, "") for shape in self._shapes for name in ("d", "at")]
+        length = sum(map(len, texts))
         if length > LONGEST and not is_picture:
             return self._picture_of(artist)
         return self._shapes
@@ -101,10 +103,6 @@ class Recorder(RendererBase):
         """Refuse: the colours of a triangle's corners run into one another."""
         raise NotWritableError
 
-    def draw_tex(self, gc, x, y, s, prop, angle, *, mtext=None):
-        """Refuse: LaTeX makes pixels."""
-        raise NotWritableError
-
     def draw_text(self, gc, x, y, s, prop, angle, ismath=False, mtext=None):
         """Write a text down as the outlines of its letters."""
         self._draw_text_as_path(gc, x, y, s, prop, angle, ismath, mtext)
@@ -129,6 +127,8 @@ class Recorder(RendererBase):
 
     def draw_markers(self, gc, marker_path, marker_trans, path, trans, rgbFace=None):
         """Write one marker down, and all the places where it stands."""
+        if len(path.vertices) > MANY:
+            raise NotWritableError
         places = (trans + self._downwards).transform(path.vertices)
         # Agg puts each on a whole pixel: on its corner if the marker's sides are.
         is_snapped = _is_snapped(gc, marker_path.transformed(marker_trans))
@@ -157,7 +157,7 @@ class Recorder(RendererBase):
         """Write paths down: one that stands at many places only once."""
         if max(len(paths), len(all_transforms), len(offsets)) > MANY:
             raise NotWritableError
-        alike = all(len(look) <= 1 for look in (linewidths, linestyles, antialiaseds))
+        alike = all(len(look) == 1 for look in (linewidths, linestyles, antialiaseds))
         if len(paths) != 1 or len(offsets) < 2 or not alike:
             super().draw_path_collection(
                 gc,
@@ -178,11 +178,9 @@ class Recorder(RendererBase):
             return
         own = self.new_gc()
         own.copy_properties(gc)
-        own.set_linewidth(linewidths[0] if len(edgecolors) and len(linewidths) else 0)
-        if len(linestyles):
-            own.set_dashes(*linestyles[0])
-        if len(antialiaseds):
-            own.set_antialiased(antialiaseds[0])
+        own.set_linewidth(linewidths[0] if len(edgecolors) else 0)
+        own.set_dashes(*linestyles[0])
+        own.set_antialiased(antialiaseds[0])
         looks, known = [], {}
         faces = [tuple(color) for color in np.asarray(facecolors).tolist()] or [None]
         edges = [tuple(color) for color in np.asarray(edgecolors).tolist()] or [None]
@@ -518,4 +516,5 @@ def _written(path):
             between = "" if numbers[0] < 0 else " "
             parts.append((between if repeated else name) + _joined(numbers))
         here, letter = (x, y), name
-    return "".join(parts)
+    is_drawn = any(part[0] not in "Mm" for part in parts)
+    return "".join(parts) if is_drawn else ""

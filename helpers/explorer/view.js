@@ -40,9 +40,10 @@ export function mount(element, options, onDrag = () => {}) {
   const picture = make("div", { className: "explorer-picture" });
   picture.setAttribute("role", "img");
   picture.setAttribute("aria-label", alt);
-  const background = make("img", { alt: "", width: size[0], height: size[1] }, picture);
+  const background = make("img", { alt: "" }, picture);
+  background.style.cssText = `width: ${size[0]}px; aspect-ratio: ${size.join(" / ")}`;
   const svg = picture.appendChild(document.createElementNS(SVG, "svg"));
-  const parts = size.map((side) => side * sharpness * PARTS);
+  const parts = size.map((side) => Math.round(side * sharpness * PARTS));
   svg.setAttribute("viewBox", `0 0 ${parts.join(" ")}`);
   svg.setAttribute("preserveAspectRatio", "none");
   svg.setAttribute("aria-hidden", "true"); // the words are the picture's
@@ -219,6 +220,13 @@ function render({ model, el }) {
     await show();
     URL.revokeObjectURL(old);
   };
+  // Arrows in a list or slider are its own, and not the notebook's to change the cell.
+  const keep = ({ target }) => (target.dataset.lmSuppressShortcuts = "true");
+  new ResizeObserver((_, observer) => {
+    const live = el.closest(".explorer-live");
+    live?.addEventListener("focusin", keep);
+    if (live) observer.disconnect();
+  }).observe(box);
   const changes = { "change:background": renew, "change:state": show, "change:error": show };
   for (const [name, change] of Object.entries(changes)) model.on(name, change);
   show();

@@ -22,13 +22,13 @@ import ipywidgets as widgets
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
-from IPython.display import HTML, display
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 from traitlets import Bytes, Dict, Unicode
 
+from helpers.explorer import saved
 from helpers.explorer.controls import (
     SLIDERS,
     check_control,
@@ -46,22 +46,6 @@ SHARPNESS = 1.5
 CAPTION_ROOM = "max(2.8em, (1000px - 100vw) * 0.16)"
 # A frame takes about 200 ms to cross a slow line; a faster clock would only queue.
 PLAY_INTERVAL_MS = 400
-# An output of an explorer has three parts: the picture as it stands, the live explorer
-# and the picture in words. A front end without the kernel shows the first and the last.
-# In JupyterLab and Notebook this hides the first while the second is live, and of the
-# second the text that stands there while there is no widget.
-WIDGET = "application/vnd.jupyter.widget-view+json"
-STYLE = """<style>
-.jp-OutputArea-child:has(+ .jp-OutputArea-child .explorer-live),
-.jp-OutputArea-child:has(+ .jp-OutputArea-child .explorer-words)
-  > .jp-OutputArea-output:not(:has(*)),
-.jp-OutputArea:has(.explorer-live) .explorer-hint { display: none }
-.explorer-live .jupyter-widgets-disconnected::before { display: none }
-.explorer-live.jupyter-widgets-disconnected::before {
-  content: "The kernel has ended. Run the cell again to move this picture.";
-  order: -1; padding: 0.3em 0.6em; width: fit-content;
-  font: inherit; color: inherit; border-left: 0.3em solid #b35900 }
-</style>"""
 
 
 class _View(anywidget.AnyWidget):
@@ -277,8 +261,8 @@ class Explorer(widgets.VBox):
     def _on_pointer(self, change):
         """Move the controls that are the coordinates of where the pointer is."""
         press, x, y = (change["new"][name] for name in ("press", "x", "y"))
-        width, height = self._figure.bbox.size
-        place = np.array([x * width, (1 - y) * height])
+        recorder = self._recorder
+        place = np.array([x * recorder.width, (1 - y) * recorder.height])
         if press != self._press:
             self._press, self._held = press, self._nearest_grip(place)
         if self._held is None:
@@ -308,7 +292,7 @@ class Explorer(widgets.VBox):
 
     def _scene(self):
         """Return what `view.js` needs to know once."""
-        size = self._figure.bbox.size
+        size = np.array([self._recorder.width, self._recorder.height])
         parts = {}
         for grip in self._grips:
             names = [name for name in (grip.x, grip.y) if name]
@@ -324,7 +308,7 @@ class Explorer(widgets.VBox):
                 }
             )
         return {
-            "size": [round(float(side) / SHARPNESS) for side in size],
+            "size": (size / SHARPNESS).tolist(),
             "sharpness": SHARPNESS,
             "axes": axes,
             "alt": self._alt,
@@ -366,19 +350,8 @@ class Explorer(widgets.VBox):
             self._view.state, self._view.error = state, ""
 
     def _ipython_display_(self):
-        data, metadata = self._repr_mimebundle_()
-        live = {WIDGET: data.pop(WIDGET)}
-        display(data, metadata=metadata, raw=True)
-        display(live, raw=True)
-        display(
-            HTML(
-                f'{STYLE}<div class="explorer-words">'
-                '<p class="explorer-hint">Run this cell to move the picture.</p>'
-                '<details><summary style="font-size: 0.85em">This picture in words'
-                f"</summary>{html.escape(self._alt)} At the start: "
-                f"{html.escape(self._words)}</details></div>"
-            )
-        )
+        words = f"{self._alt} At the start: {self._words}"
+        saved.show(self._repr_mimebundle_(), words)
 
     def _repr_mimebundle_(self, **kwargs):
         # Without a kernel there is no widget to show: then the picture stands in.
@@ -386,7 +359,7 @@ class Explorer(widgets.VBox):
         png = packed(self.picture.convert("RGB"), "PNG", optimize=True)
         data["image/png"] = base64.b64encode(png).decode()
         data["text/plain"] = f"{self._label}. {self._alt} {self.caption}"
-        width = self._view.scene["size"][0]
+        width = round(self._recorder.width / SHARPNESS)
         return data, {"image/png": {"alt": self._alt, "width": width}}
 
 

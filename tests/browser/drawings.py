@@ -50,6 +50,9 @@ DRAWINGS = {
     "scatter": scattered,
     "scatter of sizes": lambda axes: scattered(axes, s=200 * FEW, alpha=0.5),
     "scatter of colours": lambda axes: scattered(axes, c=FEW, s=80, edgecolors="k"),
+    "scatter of two colours": lambda axes: scattered(axes, c=FEW > 0.5),
+    "scatter without edges": lambda axes: scattered(axes, c=FEW, edgecolors="none"),
+    "scatter of squares": lambda axes: scattered(axes, marker="s", s=90),
     "scatter of triangles": lambda axes: scattered(axes, c=FEW, marker="^", s=90 * FEW),
     "scatter of half circles": lambda axes: scattered(
         axes, marker=MarkerStyle("o", fillstyle="top"), s=200
@@ -124,6 +127,17 @@ DRAWINGS = {
     "smooth image": lambda axes: [
         axes.imshow(
             SQUARES, extent=(0, 1, -2, 2), aspect="auto", interpolation="bilinear"
+        )
+    ],
+    "image over the frame": lambda axes: [
+        axes.imshow(SQUARES, extent=(0.1, 1.1, -1, 1), aspect="auto", clip_on=False)
+    ],
+    "smooth image of colours": lambda axes: [
+        axes.imshow(
+            np.dstack([SQUARES / 4 + 0.5] * 3),
+            extent=(0, 1, -2, 2),
+            aspect="auto",
+            interpolation="bilinear",
         )
     ],
     "translucent image": lambda axes: [

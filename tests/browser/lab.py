@@ -122,8 +122,9 @@ def slow_line(port, *, delay, rate):
 class Server:
     """JupyterLab, or Notebook 7, over a folder with settings and kernels of its own."""
 
-    def __init__(self, folder, app="jupyterlab"):
+    def __init__(self, folder, app="jupyterlab", *, tree=None):
         self.folder, self.app, self.port = Path(folder), app, free_port()
+        self.tree = tree or Path(__file__).parents[2]  # whose notebooks and helpers
         self.url = f"http://127.0.0.1:{self.port}"
 
     def __enter__(self):
@@ -133,7 +134,7 @@ class Server:
             path.parent.mkdir(parents=True)
             path.write_text(json.dumps(settings))
         (self.folder / "notebooks").mkdir()
-        for path in NOTEBOOKS:
+        for path in (self.tree / "notebooks").glob("*.ipynb"):
             shutil.copy(path, self.folder / "notebooks")
         env = os.environ | {
             "JUPYTER_TOKEN": TOKEN,
@@ -142,7 +143,7 @@ class Server:
             "JUPYTERLAB_SETTINGS_DIR": str(own / "settings"),
             "JUPYTERLAB_WORKSPACES_DIR": str(own / "workspaces"),
             "IPYTHONDIR": str(own / "ipython"),
-            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            "PYTHONPATH": os.pathsep.join([str(self.tree), *filter(None, sys.path)]),
         }
         command = [sys.executable, "-m", self.app, "--no-browser", "--allow-root"]
         command += ["--ip=127.0.0.1", f"--port={self.port}"]
@@ -246,19 +247,28 @@ class Notebook:
         running = self.page.locator(".jp-InputPrompt", has_text="*")
         running.first.wait_for(state="detached", timeout=120_000)
 
+    def toggle_left_area(self):
+        """Show or hide the list of files, which JupyterLab alone has."""
+        if self.server.app == "jupyterlab":
+            self.page.evaluate("""jupyterapp.commands.execute(
+              'application:toggle-left-area')""")
+
     def ask(self, question, *args, **kwargs):
         """Return what a function of `probe` answers in the notebook's kernel."""
-        call = f"__import__('probe').{question}(*{args!r}, **{kwargs!r})"
+        return self.ask_for(f"__import__('probe').{question}(*{args!r}, **{kwargs!r})")
+
+    def ask_for(self, expression):
+        """Return what an expression is in the notebook's kernel, as JSON has it."""
         reply = self.client.execute(
             "",
             silent=True,
-            user_expressions={"answer": f"__import__('json').dumps({call})"},
+            user_expressions={"answer": f"__import__('json').dumps({expression})"},
             reply=True,
             timeout=120,
         )
         answer = reply["content"]["user_expressions"]["answer"]
         if answer["status"] != "ok":
-            raise RuntimeError(f"{call}: {answer['ename']}: {answer['evalue']}")
+            raise RuntimeError(f"{expression}: {answer['ename']}: {answer['evalue']}")
         return json.loads(ast.literal_eval(answer["data"]["text/plain"]))
 
     def ends(self, label):
@@ -327,7 +337,7 @@ class OnPage:
 
     def expect_shown(self, shown):
         """Wait until the page shows this caption and this picture."""
-        expect(self.caption).to_have_text(shown["words"])
+        expect(self.caption).to_have_text(shown["state"]["words"])
         self.page.wait_for_function(
             f"""async ([root, expected]) => {{
               const found = ({PAGE}).drawing(root);
@@ -349,12 +359,11 @@ class OnPage:
         mouse.move(x + to * width, y, steps=40)
         mouse.up()
 
-    def shot(self):
-        """Return the pictures as they stay, as PNG bytes."""
-        before = self.pictures.screenshot()
-        while (now := self.pictures.screenshot()) != before:
-            before = now
-        return now
+
+def touch(session, kind, *places):
+    """Put a finger down, move it or take it up, by a session of Chrome's protocol."""
+    points = [{"x": x, "y": y} for x, y in places]
+    session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
 
 class Bare:
@@ -390,13 +399,13 @@ class Bare:
             state,
         )
 
-    def pixels(self):
-        """Return the picture as the browser draws it."""
-        shot = self.page.locator(".explorer-picture").screenshot()
-        return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB"), int)
+    def share_apart(self, picture):
+        """Return the part of a picture's pixels that the browser draws otherwise.
 
-
-def share_apart(one, other):
-    """Return the part of pixels that differ by more than 64 levels of 255."""
-    assert one.shape == other.shape
-    return (abs(one - other).max(axis=2) > 64).mean()
+        That is those that differ by more than 64 levels of 255.
+        """
+        picture = np.asarray(picture.convert("RGB"), int)
+        shot = Image.open(io.BytesIO(self.page.screenshot())).convert("RGB")
+        rows, columns = picture.shape[:2]
+        shown = np.asarray(shot, int)[:rows, :columns]
+        return (abs(shown - picture).max(axis=2) > 64).mean()

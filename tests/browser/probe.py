@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 import zlib
 from base64 import b64encode
 
@@ -65,3 +66,16 @@ def now(label):
 def num_open_widgets():
     """Return how many widgets live in this kernel."""
     return len(open_widgets)
+
+
+def kernel_times(label):
+    """Return how many ms the kernel takes for each move of the controls' ranges."""
+    explorer, times = Explorer.live[label], []
+    for control in explorer.controls.values():
+        before = control.value
+        for value in positions(control)[::2]:
+            start = time.perf_counter()
+            control.value = value
+            times.append(1000 * (time.perf_counter() - start))
+        control.value = before
+    return times

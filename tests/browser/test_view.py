@@ -5,10 +5,9 @@ import zlib
 from base64 import b64encode
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pytest
 from drawings import DRAWINGS
-from lab import Bare, share_apart
+from lab import Bare, touch
 from playwright.sync_api import expect
 
 from helpers.explorer import Explorer, slider
@@ -46,15 +45,13 @@ def test_the_browser_draws_what_matplotlib_draws(kind, drawn, bare, screenshot):
     explorer = drawn(DRAWINGS[kind])
     bare.mount(explorer._view.scene)
     bare.show(sent(explorer) | {"shapes": []})
-    without = bare.pixels()
+    without = bare.share_apart(explorer.picture)
     bare.show(sent(explorer))
-    ours = bare.pixels()
-    theirs = np.asarray(explorer.picture.convert("RGB"), int)
-    apart = share_apart(ours, theirs)
+    apart = bare.share_apart(explorer.picture)
     screenshot(bare.page.locator(".explorer-picture"), kind)
     assert apart <= EDGES
     # And it is not blind: without the artists, more than the edges differ.
-    assert share_apart(without, theirs) > apart
+    assert without > apart
 
 
 SCENE = {
@@ -75,11 +72,6 @@ def scene(bare):
     bare.show({"background": BLANK, "shapes": [LINE], "words": "One.", "error": ""})
     bare.page.evaluate("held.length = 0")
     return bare
-
-
-def touch(session, kind, *places):
-    points = [{"x": x, "y": y} for x, y in places]
-    session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
 
 def test_the_mouse_takes_hold_in_the_axes_alone(scene):

@@ -5,6 +5,7 @@ ours and Jupyter is not. Jupyter talks to it through sockets in a folder, so tha
 kernel needs no network, not even the loopback.
 """
 
+import copy
 import json
 import os
 import runpy
@@ -14,7 +15,6 @@ import tempfile
 from pathlib import Path
 
 import nbformat
-import pytest
 from nbclient import NotebookClient
 from nbclient.util import run_sync
 from nbformat.v4 import new_code_cell, new_notebook
@@ -41,13 +41,14 @@ print(json.dumps({{name: bool(eval(code)) for name, code in conditions.items()}}
 """
 
 
-def by_notebook(path):
-    """Return the mark that sends the tests of one notebook to one worker."""
-    return pytest.mark.xdist_group(path.stem)
+def class_of_each_notebook(tests):
+    """Return by name a class of these tests for each notebook, with its path.
 
-
-# The parameters of a test or fixture that takes each notebook.
-NOTEBOOKS = [pytest.param(p, id=p.stem, marks=by_notebook(p)) for p in PATHS]
+    xdist sends a class to one worker, so that a notebook is executed once, and the
+    notebooks are shared among the workers.
+    """
+    names = {path: f"Test{path.stem}" for path in PATHS}
+    return {name: type(name, (tests,), {"path": path}) for path, name in names.items()}
 
 
 def copied(folder):
@@ -58,12 +59,20 @@ def copied(folder):
     return folder
 
 
-def compared(cell):
-    """Return what nbval compares: all that a cell shows except its pictures."""
+def printed(cells):
+    """Return what nbval compares of each cell: all outputs except the pictures."""
+    return [printed_by(copy.deepcopy(cell)) for cell in cells]
+
+
+def printed_by(cell):
     if "nbval-ignore-output" in cell.metadata.get("tags", []):
         return []
-    shown = [o.get("data", {"text": o.get("text")}) for o in join_streams(cell.outputs)]
-    return [{k: v for k, v in data.items() if k.startswith("text")} for data in shown]
+    # This changes the outputs, so it must be given a copy.
+    joined = join_streams(cell.outputs)
+    shown = [output.get("data", {"text": output.get("text")}) for output in joined]
+    texts = [{k: v for k, v in data.items() if k.startswith("text")} for data in shown]
+    # An explorer's live part has no text, and the stored form leaves it out.
+    return [text for text in texts if text]
 
 
 def execute(cells, folder, *, env, command=(), restart_before=None):

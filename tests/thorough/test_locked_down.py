@@ -8,17 +8,8 @@ namespaces.
 
 import subprocess
 
+import kernels
 import pytest
-from kernels import (
-    NOTEBOOKS,
-    code_cells,
-    compared,
-    copied,
-    execute,
-    fresh,
-    holds,
-    proof_of,
-)
 from nbformat.v4 import new_code_cell
 
 pytestmark = pytest.mark.environment
@@ -41,7 +32,7 @@ FIRST = 'import locale, matplotlib; locale.setlocale(locale.LC_ALL, "")'
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = copied(tmp_path_factory.mktemp("Ü 1"))
+    folder = kernels.copied(tmp_path_factory.mktemp("Ü 1"))
     inside = [folder, *folder.rglob("*")]
     for path in inside:
         path.chmod(0o555 if path.is_dir() else 0o444)
@@ -59,13 +50,13 @@ def german(tmp_path_factory):
     return {"LC_ALL": name.name, "LOCPATH": str(folder)}
 
 
-@pytest.fixture(scope="module", params=NOTEBOOKS)
+@pytest.fixture(scope="class")
 def ran(request, folder, german):
     """Execute a notebook; return the stored cells, those that ran, and the proof."""
-    stored = [cell for cell in code_cells(request.param) for _ in range(2)]
-    cells = [fresh(cell) for cell in stored]
-    proof = proof_of(CONDITIONS)
-    execute(
+    stored = [cell for cell in kernels.code_cells(request.cls.path) for _ in range(2)]
+    cells = [kernels.fresh(cell) for cell in stored]
+    proof = kernels.proof_of(CONDITIONS)
+    kernels.execute(
         [new_code_cell(FIRST), *cells, proof],
         folder,
         env={"HOME": f"{folder}/home", "NPROC": "1", "OMP_NUM_THREADS": "1", **german},
@@ -74,8 +65,12 @@ def ran(request, folder, german):
     return stored, cells, proof
 
 
-@pytest.mark.parametrize("condition", CONDITIONS)
-def test_notebook_prints_what_is_stored_with(condition, ran):
-    stored, cells, proof = ran
-    assert holds(proof)[condition]
-    assert [compared(cell) for cell in cells] == [compared(cell) for cell in stored]
+class OfANotebook:
+    @pytest.mark.parametrize("condition", CONDITIONS)
+    def test_it_prints_what_is_stored_with(self, condition, ran):
+        stored, cells, proof = ran
+        assert kernels.holds(proof)[condition]
+        assert kernels.printed(cells) == kernels.printed(stored)
+
+
+globals().update(kernels.class_of_each_notebook(OfANotebook))

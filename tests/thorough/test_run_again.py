@@ -11,19 +11,20 @@ The folder's name is ASCII: with another name and without UTF-8, JAX itself stop
 """
 
 import re
+import runpy
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from kernels import (
-    NOTEBOOKS,
     PATHS,
-    by_notebook,
+    class_of_each_notebook,
     code_cells,
-    compared,
     copied,
     execute,
     fresh,
     holds,
+    printed,
     proof_of,
 )
 from nbformat import NotebookNode
@@ -99,98 +100,9 @@ GROWTH = 5e5
 
 # For each claim: what its cell says, and the wrong form that replaces it. For an
 # erratum this is the deck's own form, for the other claims a slip that people make.
-WRONG = {
-    # a point beside the maximum
-    "S01": ("value_and_gradient(theta_hat)", "value_and_gradient(1.01 * theta_hat)"),
-    # the logarithm inside the sum over z
-    "S02": ("np.log(joint.sum(axis=1))", "np.log(joint).sum(axis=1)"),
-    # descent
-    "S03": ("0.3 / n, 400", "-0.3 / n, 400"),
-    # as printed: one z at a time is the marginal
-    "S04": ("right_side.sum(axis=1), marginal", "right_side[:, 0], marginal"),
-    # as printed: the density of one dimension
-    "S05": ("np.isclose(of_mended, 1", "np.isclose(of_printed, 1"),
-    # the median for the mean
-    "S06": (
-        "slope_in_mu(x.mean(axis=0), 1.3",
-        "slope_in_mu(np.median(x, axis=0), 1.3",
-    ),
-    # as printed: no slope where the squares are divided by N
-    "S07": ("[slope(*best, 2)", "[slope(mean, doubled, 2)"),
-    # as printed: a density
-    "S08": ("np.isclose(total, again.weights @ spreads", "np.isclose(total, 1"),
-    # any parameters solve the equations
-    "S09": ("(two_kinds, False)", "(two_kinds, True)"),
-    # twice the noise
-    "S10": ("- np.eye(2)", "- 4 * np.eye(2)"),
-    # the constant of one dimension in place of two
-    "S11": ("squares(point, z) / 2) / (2 * np.pi)", "squares(point, z) / 2) / 2.5066"),
-    # as printed
-    "S12": ("np.isclose(by_mended, exact", "np.isclose(by_second, exact"),
-    # a bound from above
-    "S13": ("lost_by.min() > -1e-12", "lost_by.max() < 1e-12"),
-    # the sign of the divergence
-    "S14": ("-loose, rtol", "loose, rtol"),
-    # a q that is not proportional to the joint
-    "S15": ("softmax(table))).max()", "softmax(table / 2))).max()"),
-    # normalised by the largest term, not by the sum
-    "S16": ("np.exp(log_p_x)[:, None]", "np.exp(log_joint.max(axis=1))[:, None]"),
-    # one q for all points is as good
-    "S17": ("(posterior, best_shared)", "(best_shared, posterior)"),
-    # another q than the posterior
-    "S18": ("bound(start, q) - jax.vmap", "bound(start, strangers[0]) - jax.vmap"),
-    # another theta than the update
-    "S19": ("coordinates(m_step(q, x))", "coordinates(start)"),
-    # as printed: q(t) in the middle relation
-    "S20": (
-        "(f[early + 1, early - 1] < f[early, early - 1] - 1e-4)",
-        "(f[early + 1, early - 1] >= f[early, early - 1] - slack)",
-    ),
-    # as printed: always improves
-    "S21": (
-        "assert np.isclose(ell_at(again_at(free)), ell_at(free), rtol=1e-13)",
-        "assert ell_at(again_at(free)) > ell_at(free) + 1e-6",
-    ),
-    # minus the entropy
-    "S22": ("direct, energy + entropy", "direct, energy - entropy"),
-    # the divergence the other way round
-    "S23": (
-        "np.exp(log_q) * (log_q - (log_p_xz - log_p))",
-        "np.exp(log_p_xz - log_p) * ((log_p_xz - log_p) - log_q)",
-    ),
-    # as printed: the M-step moves the first term only
-    "S24": (
-        "assert sums[1][1] < sums[0][1] - 1",
-        "assert np.isclose(sums[1][1], sums[0][1])",
-    ),
-    # sigma_x squared for sigma_x
-    "S25": ("+ sigma_x * rng.normal", "+ sigma_x**2 * rng.normal"),
-    # as printed: isotropic does as well
-    "S26": (
-        'assert price["isotropic"] > price["diagonal"] + 0.1',
-        'assert np.isclose(price["isotropic"], price["diagonal"], rtol=0.1)',
-    ),
-    # the encoder's q is the best q
-    "S27": ("np.array(gaps(own.ravel())) - approximation", "0 * approximation"),
-    # as labelled: the second term sees the decoder too
-    "S28": ("assert fit > 1 > kl == 0", "assert fit > 1 and kl > 0"),
-    # log p(x) rises while only the encoder moves
-    "S29": (
-        "assert np.allclose(log_p[1::2], log_p[:-1:2], rtol=1e-12)",
-        "assert (log_p[1::2] > log_p[:-1:2] + 1e-6).all()",
-    ),
-    # the factor left out
-    "S30": ("np.abs(mean / sigma_x**2 - exact)", "np.abs(mean - exact)"),
-    # plain samples carry the gradient
-    "S31": (
-        "assert not np.any(plain[1])",
-        "assert np.allclose(np.ravel(plain[1]), slopes, rtol=0.1)",
-    ),
-    # sigma for sigma squared
-    "S32": ("np.diag(s**2)", "np.diag(s)"),
-    # plain samples are as good as the estimators
-    "S33": ("(abs(missed) > 4).any(axis=(1, 2))", "(abs(missed) < 4).all(axis=(1, 2))"),
-}
+WRONG = {}
+for path in sorted(Path(__file__).with_name("wrong_forms").glob("notebook_*.py")):
+    WRONG |= runpy.run_path(str(path))["WRONG"]
 
 
 def row_of(cell):
@@ -217,10 +129,10 @@ class Ran(NamedTuple):
     broken: dict  # by claim, its cell with the wrong form
 
 
-@pytest.fixture(scope="module", params=NOTEBOOKS)
+@pytest.fixture(scope="class")
 def ran(request, tmp_path_factory):
     """Execute a notebook as the head of this file describes."""
-    cells = code_cells(request.param)
+    cells = code_cells(request.cls.path)
     half = len(cells) // 2
     before = [fresh(cell) for cell in cells[:half]]
     first = [fresh(cell) for cell in cells]
@@ -258,37 +170,38 @@ def makes_explorer(cell):
     return "Explorer(" in cell.source
 
 
-@pytest.mark.environment
-@pytest.mark.parametrize("condition", CONDITIONS)
-def test_notebook_prints_what_is_stored_with(condition, ran):
-    assert holds(ran.proof)[condition]
-    assert [compared(c) for c in ran.first] == [compared(c) for c in ran.stored]
+def rows(path):
+    """Return the claims that a notebook checks."""
+    return [row for row in map(row_of, code_cells(path)) if row]
 
 
-def test_controls_move_without_a_leak_or_a_number_that_is_not_finite(ran):
-    growth, *captions = ran.sweep.outputs[0].text.splitlines()
-    assert len(captions) > 40
-    assert not [caption for caption in captions if "nan" in caption or "inf" in caption]
-    assert int(growth) < GROWTH
+def pytest_generate_tests(metafunc):
+    if "row" in metafunc.fixturenames:
+        metafunc.parametrize("row", rows(metafunc.cls.path))
 
 
-CLAIMS = [(path, row) for path in PATHS for row in map(row_of, code_cells(path)) if row]
+class OfANotebook:
+    @pytest.mark.environment
+    @pytest.mark.parametrize("condition", CONDITIONS)
+    def test_it_prints_what_is_stored_with(self, condition, ran):
+        assert holds(ran.proof)[condition]
+        assert printed(ran.first) == printed(ran.stored)
+
+    def test_controls_move_without_a_leak_or_a_number_that_is_not_finite(self, ran):
+        growth, *captions = ran.sweep.outputs[0].text.splitlines()
+        assert len(captions) > 40
+        assert not [words for words in captions if "nan" in words or "inf" in words]
+        assert int(growth) < GROWTH
+
+    @pytest.mark.mutation
+    def test_a_wrong_form_fails_its_check(self, row, ran):
+        errors = [o for o in ran.broken[row].outputs if o.output_type == "error"]
+        assert [error.ename for error in errors] == ["AssertionError"]
 
 
-@pytest.mark.mutation
-@pytest.mark.parametrize(
-    ("ran", "row"),
-    [
-        pytest.param(path, row, id=f"{path.stem}-{row}", marks=by_notebook(path))
-        for path, row in CLAIMS
-    ],
-    indirect=["ran"],
-)
-def test_a_wrong_form_fails_its_check(ran, row):
-    errors = [o for o in ran.broken[row].outputs if o.output_type == "error"]
-    assert [error.ename for error in errors] == ["AssertionError"]
+globals().update(class_of_each_notebook(OfANotebook))
 
 
 def test_every_claim_has_a_wrong_form():
-    claimed = sorted(row for _, row in CLAIMS)
+    claimed = sorted(row for path in PATHS for row in rows(path))
     assert sorted(WRONG) == claimed == [f"S{i:02}" for i in range(1, 34)]

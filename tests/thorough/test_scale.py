@@ -16,12 +16,9 @@ import numpy as np
 import pytest
 
 from helpers import course, em, mixture
-from helpers._fast import stream as _stream
+from helpers.mixture import Mixture
 
-# what a climb did not reach is NaN
-pytestmark = pytest.mark.usefixtures("nan_is_meant")
-
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 # Of these Pythons: without the flags of `for_small_problems`, so as a user runs them.
 FLAGS = os.environ.get("XLA_FLAGS", "").removeprefix(course._own_flags())
 AS_USER = os.environ | {"XLA_FLAGS": FLAGS}
@@ -30,7 +27,6 @@ SETTING = """
 import jax, jax.numpy as jnp, numpy as np, optax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 from helpers import em, mixture, vae
-from helpers._fast import climb as _climb
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_num_cpu_devices", 8)
@@ -39,9 +35,8 @@ corners = jnp.repeat(4 * jnp.eye(4, 3), 200, axis=0)
 x = corners + jax.random.normal(key, (800, 3))
 
 def apart(one, other):
-    # nan where a history is longer than its climb
     gaps = jax.tree.map(
-        lambda a, b: jnp.nanmax(jnp.abs(a - b) / (1 + jnp.abs(b))), one, other
+        lambda a, b: jnp.max(jnp.abs(a - b) / (1 + jnp.abs(b))), one, other
     )
     return max(map(float, jax.tree.leaves(gaps)))
 
@@ -66,8 +61,14 @@ for covariance_type in "spherical", "full":
 """
 
 UNCOPIED = """
-from helpers._fast import sufficient
-sufficient.AT_ONCE = 0
+# 4 n numbers are more than 2^24 on each of the devices
+few = x
+x = jnp.tile(few, (10600, 1))
+start = mixture.init_from_data(key, few, 4, covariance_type="full")
+there = em.fit(start, few, num_steps=3, tol=0)
+here = em.fit(start, spread(x, 2, AxisType.Auto), num_steps=3, tol=0)
+print(apart(here.params, there.params))
+print(apart(here.log_likelihoods / 10600, there.log_likelihoods))
 """
 
 ASCENT = """
@@ -106,9 +107,7 @@ for way in WAYS:
 
 REDUCTIONS = """
 start, there = mixture.init_from_data(key, x, 4), spread(x, 2, AxisType.Auto)
-options = None, False, 40, None, _climb._mesh_and_axis(there)
-program = _climb._climb.lower(start, there, jnp.array(0.0), jnp.array(0.0), *options)
-print(program.compile().as_text())
+print(jax.make_jaxpr(lambda start: em.fit(start, there, num_steps=40))(start))
 """
 
 
@@ -128,7 +127,7 @@ def python(code, *arguments):
 
 @pytest.mark.parametrize(
     ("code", "num_runs"),
-    [(EM, 8), (UNCOPIED + EM, 8), (MANY_LARGE, 4), (ASCENT, 4), (VAE, 4)],
+    [(EM, 8), (UNCOPIED, 2), (MANY_LARGE, 4), (ASCENT, 4), (VAE, 4)],
     ids=["em", "em of many points", "em of many components", "ascent", "vae"],
 )
 def test_several_devices_give_the_answer_of_one(code, num_runs):
@@ -139,14 +138,11 @@ def test_several_devices_give_the_answer_of_one(code, num_runs):
 
 def test_a_step_sums_over_the_devices_once():
     program = python(SETTING + REDUCTIONS)
-    sums = re.findall(r"= (\S+) all-reduce(?:-start)?\(", program)
-    # two for the data's mean before the loop, then l and its gradient as one array
-    assert sorted(re.sub(r"\{.*", "", each) for each in sums) == [
-        "f64[21]",
-        "f64[3]",
-        "f64[3]",
-    ]
-    assert not re.search(r"all-(gather|to-all)|collective-permute", program)
+    before, loop = program.split("while[")
+    # two for the data's mean before the loop, then l and what the M-step needs
+    assert len(re.findall(r"= psum\w*\[", before)) == 2
+    assert len(re.findall(r"= psum\w*\[", loop)) == 1
+    assert not re.search(r"= (all_gather|all_to_all|ppermute)", program)
 
 
 def larger_data_script():
@@ -192,20 +188,18 @@ def points_on_disk(folder, n=4001, offset=1000.0):
 
 @pytest.mark.parametrize("kind", ["spherical", "full"])
 @pytest.mark.parametrize("floor", [0.0, 1.5])
-def test_points_on_disk_give_the_answer_of_points_in_memory(
-    tmp_path, monkeypatch, kind, floor
-):
-    monkeypatch.setattr(_stream, "PIECE", 2**14)  # six pieces, the last one short
-    x = points_on_disk(tmp_path)
+def test_points_on_disk_give_the_answer_of_points_in_memory(tmp_path, kind, floor):
+    # some pieces of 4 MB, the last one short
+    x = points_on_disk(tmp_path, n=500_001)
     key = jax.random.key(0)
     start = mixture.init_from_data(key, jnp.array(x), 4, covariance_type=kind)
-    options = {"num_steps": 40, "variance_floor": floor}
+    options = {"num_steps": 10, "variance_floor": floor}
     from_disk = em.fit(start, x, **options)
     expected = em.fit(start, jnp.array(x), **options)
     for one, other in zip(from_disk, expected, strict=True):
         # at the floor a full covariance is diagonal: its zeros are rounding
         jax.tree.map(
-            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14),
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12),
             one,
             other,
         )
@@ -221,8 +215,56 @@ def test_points_on_disk_are_checked(tmp_path, refused):
         em.fit(start, bad)
     with refused("x", "(4001, 2)", "d = 3"):
         em.fit(start, bad[:, :2])
-    with refused("x", "int64", "floating"):
-        em.fit(start, bad.view(np.int64))
+    with refused("x", "(4001, 2)", "d = 3"):
+        em.fit(start, bad[:, 0:2])
+    with refused("x", "(0, 3)", "at least one entry"):
+        em.fit(start, bad[:0])
+    with refused("x", "complex numbers", "real numbers"):
+        em.fit(start, on_disk(tmp_path, x[:100].astype(complex)))
+    with refused("x", "3 distinct points", "num_components = 4"):
+        em.fit(start, on_disk(tmp_path, np.repeat(np.eye(3), 1000, axis=0)))
+
+
+def on_disk(folder, x):
+    np.save(folder / "given.npy", x)
+    return np.load(folder / "given.npy", mmap_mode="r")
+
+
+SIX = Mixture([0.5, 0.5], [[0.0, 0.0], [30.0, 30.0]], [100.0, 100.0])
+POINTS = np.random.default_rng(0).integers(0, 40, size=(300, 2))
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "float16", "float32", "float64"])
+@pytest.mark.parametrize("x64", [True, False])
+def test_every_kind_of_numbers_on_disk_is_as_in_memory(tmp_path, dtype, x64):
+    x = POINTS.astype(dtype)
+    with jax.enable_x64(x64):
+        here = em.fit(SIX, on_disk(tmp_path, x), num_steps=5, tol=0.0)
+        there = em.fit(SIX, x, num_steps=5, tol=0.0)
+    assert here.params.means.dtype == there.params.means.dtype
+    rtol = 1e-10 if x64 and dtype in ("int64", "uint8", "float64") else 1e-4
+    np.testing.assert_allclose(here.params.means, there.params.means, rtol=rtol)
+    np.testing.assert_allclose(here.log_likelihoods, there.log_likelihoods, rtol=rtol)
+
+
+def test_points_on_disk_under_vmap_and_jit_are_as_in_memory(as_user, tmp_path):
+    x = on_disk(tmp_path, POINTS)
+    starts = jax.tree.map(lambda leaf: jnp.stack([jnp.asarray(leaf, float)] * 2), SIX)
+    one = em.fit(SIX, x, num_steps=5, tol=0.0).log_likelihoods
+    both = jax.vmap(lambda start: em.fit(start, x, num_steps=5, tol=0.0))(starts)
+    np.testing.assert_allclose(both.log_likelihoods, jnp.stack([one, one]), rtol=1e-10)
+    inside = jax.jit(lambda: em.fit(SIX, x, num_steps=5, tol=0.0).log_likelihoods)
+    np.testing.assert_allclose(inside(), one, rtol=1e-10)
+
+
+def test_numbers_on_disk_that_float32_does_not_hold_are_refused(refused, tmp_path):
+    with jax.enable_x64(False):
+        with refused("x", "1e+39 at index (7, 1)", "float32 can hold"):
+            x = POINTS.astype(float)
+            x[7, 1] = 1e39
+            em.fit(SIX, on_disk(tmp_path, x))
+        with refused("x", "1e+08", "subtract each column's mean"):
+            em.fit(SIX, on_disk(tmp_path, POINTS / 40 + 1e8))
 
 
 def test_a_fault_on_disk_is_reported(tmp_path):
