@@ -14,10 +14,13 @@ Shapes are checked always; values only where there are any, so that `jit`, `vmap
 `grad` see no difference.
 """
 
+import collections.abc
+import decimal
 import functools
 import inspect
 import numbers
 import operator
+import types
 import typing
 from types import NoneType
 from typing import Annotated, Any, Literal
@@ -26,6 +29,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import AbstractArray, Array, Float
+
+from helpers import _functions
 
 # Entries that are looked at together.
 BLOCK = 2**18
@@ -38,7 +43,8 @@ def checked(function=None, *, given=None, result=None, compiled=True):
     argument has named must have the same length. A NamedTuple is checked field by
     field, `int` is a count of at least 1, `Literal` one of its words, and
     `Annotated[..., check]` adds a check of this module, such as `positive`. Arguments
-    that are no arrays (counts, words, functions) are constants of the program.
+    that are no arrays (counts, words, functions) are constants of the program. For a
+    `Callable` see `_functions`: a function that has changed is never run as it was.
 
     Args:
         function: what to wrap.
@@ -46,60 +52,90 @@ def checked(function=None, *, given=None, result=None, compiled=True):
             of them at once.
         result: called with the outcome and then the arguments by name, where there are
             values to look at; returns what the caller gets, or raises.
-        compiled: whether to compile the function, or to run it as it is.
+        compiled: False for a function that only puts others together.
     """
     if function is None:
         return functools.partial(checked, given=given, result=result, compiled=compiled)
     signature = inspect.signature(function)
     hints = typing.get_type_hints(function, include_extras=True)
-    constants = [name for name in signature.parameters if not _of_arrays(hints[name])]
-    run = jax.jit(function, static_argnames=constants) if compiled else function
+    parameters = signature.parameters.values()
+    contract = {p.name: reader(hints[p.name]) for p in parameters}
+    positional = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    names = contract.keys()
+    run = _compiled(function, hints, list(contract)) if compiled else function
 
     @functools.wraps(function)
     def with_valid_arguments(*args, **kwargs):
-        arguments = valid_arguments(signature, hints, args, kwargs)
+        given_here = dict(zip(positional, args, strict=False)) | kwargs
+        if len(given_here) < len(args) + len(kwargs) or not kwargs.keys() <= names:
+            signature.bind(*args, **kwargs)  # says in Python's words what is wrong
+        sizes = {}
+        arguments = {}
+        for name, read in contract.items():
+            if name in given_here:
+                arguments[name] = read(name, given_here[name], sizes)
+            elif name in defaults:
+                arguments[name] = read(name, defaults[name], sizes)
+            else:
+                signature.bind(*args, **kwargs)  # something is missing
         if given is not None:
             given(**arguments)
         outcome = run(**arguments)
-        if result is not None and not any(map(_is_traced, jax.tree.leaves(outcome))):
+        if result is not None and not any(map(is_traced, jax.tree.leaves(outcome))):
             outcome = result(outcome, **arguments)
         return outcome
 
     return with_valid_arguments
 
 
-def valid_arguments(signature, hints, args, kwargs):
-    """Return all arguments by name, each as its annotation says."""
-    bound = signature.bind(*args, **kwargs)
-    bound.apply_defaults()
-    sizes = {}
-    return {
-        name: valid(name, value, hints[name], sizes)
-        for name, value in bound.arguments.items()
-    }
+def _compiled(function, hints, names):
+    constants = [name for name in names if not _may_be_traced(hints[name])]
+    if any(_is_function(hints[name]) for name in constants):
+        return functools.partial(_functions.run, function, constants)
+    return jax.jit(function, static_argnames=constants)
 
 
-def valid(name, value, annotation, sizes):
-    """Return a value as its annotation says; lengths of axes are kept in `sizes`."""
-    annotation, check = _split(annotation)
-    if value is None and NoneType in typing.get_args(annotation):
-        return None
-    if inspect.isclass(annotation) and hasattr(annotation, "_fields"):
-        return _valid_tuple(name, value, annotation, sizes)
-    shapes = _shapes(annotation)
-    if shapes:
-        array = (check or as_array)(name, value, *shapes, **sizes)
-        sizes.update(_sizes(array.shape, shapes, sizes))
-        return array
-    if _is_key(annotation):
-        return key(value)
-    if int in (annotation, *typing.get_args(annotation)):
-        return (check or count)(name, value)
-    if annotation is bool:
-        return bool(one_of(name, value, True, False))
-    if typing.get_origin(annotation) is Literal:
-        return one_of(name, value, *typing.get_args(annotation))
-    return check(name, value) if check else value
+@functools.cache
+def reader(annotation):
+    """Return what makes a value valid: a function of its name, it, and known sizes.
+
+    Lengths of axes are kept in the sizes, so that a later argument must agree.
+    """
+    options = _options(annotation)
+    kinds = [kind for kind, _ in options]
+    checks = [check for _, check in options if check]
+    may_be_none = NoneType in kinds
+    tuples = [kind for kind in kinds if hasattr(kind, "_fields")]
+    shapes = [kind.dim_str for kind in kinds if _is_floats(kind)]
+    words = [w for kind in kinds for w in typing.get_args(kind) if _is_words(kind)]
+
+    def read(name, value, sizes):
+        if value is None and may_be_none:
+            return None
+        if tuples and checks:
+            return checks[0](name, value, sizes)
+        if tuples:
+            return _valid_tuple(name, value, tuples[0], sizes)
+        if words and not (shapes and not isinstance(value, str)):
+            return one_of(name, value, *words)
+        if shapes:
+            array = (checks or [as_array])[0](name, value, *shapes, **sizes)
+            sizes.update(_sizes(array.shape, shapes, sizes))
+            return array
+        if checks:
+            return checks[0](name, value)
+        if any(map(_is_key, kinds)):
+            return key(value)
+        if int in kinds:
+            return count(name, value)
+        if bool in kinds:
+            return bool(one_of(name, value, True, False))
+        if _is_function(annotation):
+            return function(name, value)
+        return value
+
+    return read
 
 
 def as_array(name, value, *shapes, **sizes):
@@ -107,8 +143,14 @@ def as_array(name, value, *shapes, **sizes):
 
     `as_array("x", x, "n d", d=2)` expects two axes, the second of length 2.
     """
+    array = _shaped(name, value, shapes, sizes)
+    _every(name, array, np.isfinite, "finite numbers")
+    return array
+
+
+def _shaped(name, value, shapes, sizes):
     array = _floats(name, value, of_points=shapes == ("n d",))
-    if not any(_fits(array.shape, shape.split(), sizes) for shape in shapes):
+    if not any(_fits(array.shape, _axes(shape), sizes) for shape in shapes):
         expected = " or ".join(f"({', '.join(shape.split())})" for shape in shapes)
         axes = {axis for shape in shapes for axis in shape.split()}
         known = ", ".join(f"{axis} = {n}" for axis, n in sizes.items() if axis in axes)
@@ -121,7 +163,6 @@ def as_array(name, value, *shapes, **sizes):
         raise ValueError(
             f"{name}: got shape {array.shape}, expected at least one entry"
         )
-    _every(name, array, np.isfinite, "finite numbers")
     return array
 
 
@@ -142,7 +183,7 @@ def not_negative(name, value, *shapes, **sizes):
 def simplex(name, value, *shapes, **sizes):
     """Return `value` as probabilities that sum to one, along the last axis."""
     array = not_negative(name, value, *shapes, **sizes)
-    if not _is_traced(array):
+    if not is_traced(array):
         totals = np.asarray(array, dtype=float).sum(axis=-1)
         # k summands, each rounded once: the honest size of the rounding error
         error = 4 * array.shape[-1] * float(jnp.finfo(array.dtype).eps)
@@ -158,18 +199,16 @@ def simplex(name, value, *shapes, **sizes):
 
 def log_density(name, value, *shapes, **sizes):
     """Return `value` as an array of logs: finite, or -inf where the density is 0."""
-    if _is_traced(value):
-        return as_array(name, value, *shapes, **sizes)
-    array = _floats(name, value)
-    known = np.asarray(array)
-    as_array(name, np.where(np.isneginf(known), 0, known), *shapes, **sizes)
-    nowhere = np.argwhere(np.isneginf(known).all(axis=-1))
-    if len(nowhere):
-        raise ValueError(
-            f"{name}: got -inf for every z"
-            + (f" in row {nowhere[0][0]}" if array.ndim > 1 else "")
-            + ", expected a finite entry"
-        )
+    array = _shaped(name, value, shapes, sizes)
+    _every(name, array, lambda logs: logs < np.inf, "finite numbers")
+    if not is_traced(array):
+        nowhere = np.argwhere(np.isneginf(np.asarray(array)).all(axis=-1))
+        if len(nowhere):
+            raise ValueError(
+                f"{name}: got -inf for every z"
+                + (f" in row {nowhere[0][0]}" if array.ndim > 1 else "")
+                + ", expected a finite entry"
+            )
     return array
 
 
@@ -178,7 +217,7 @@ def covariance(name, value, *shapes, **sizes):
     array = as_array(name, value, *shapes, **sizes)
     if array.ndim < 3:
         return positive(name, array, *shapes, **sizes)
-    if not _is_traced(array):
+    if not is_traced(array):
         for index, matrix in enumerate(np.asarray(array, dtype=float)):
             _positive_definite(name, index, matrix, array.dtype)
     return array
@@ -222,7 +261,7 @@ def at_least_distinct(name, x, least, parts=None):
     Points in float32 must also be far enough apart for it. `parts` are arrays of rows,
     where the points are not in memory.
     """
-    if _is_traced(x):
+    if is_traced(x):
         return
     if parts is None:
         parts = [part for _, part in _parts(x)]
@@ -314,10 +353,12 @@ def optimizer(name, value):
     return value
 
 
-def callable_or_none(name, value):
-    """Return `value` if it is a function, or None."""
-    if value is not None and not callable(value):
-        raise ValueError(f"{name}: got {value!r:.60}, expected a function")
+def function(name, value):
+    """Return `value` if it can be called."""
+    if not callable(value):
+        raise ValueError(
+            f"{name}: got {type(value).__name__} {value!r:.60}, expected a function"
+        )
     return value
 
 
@@ -327,63 +368,74 @@ NotNegative = Annotated[float | Float[Array, ""], not_negative]
 Optimizer = Annotated[Any, optimizer]
 
 
-@functools.cache
-def _split(annotation):
-    """An annotation and its check, which only `Annotated` has."""
+def _options(annotation):
+    """What an annotation allows, each with its check, which only `Annotated` has."""
     if typing.get_origin(annotation) is Annotated:
-        return annotation.__origin__, annotation.__metadata__[0]
-    return annotation, None
+        check = annotation.__metadata__[0]
+        return [(kind, check) for kind, _ in _options(annotation.__origin__)]
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return [o for each in typing.get_args(annotation) for o in _options(each)]
+    return [(annotation, None)]
 
 
-@functools.cache
-def _shapes(annotation):
-    """The shapes that an annotation allows, nothing if it is not of floats."""
-    options = (annotation, *typing.get_args(annotation))
-    return [option.dim_str for option in options if _is_floats(option)]
+def _is_words(kind):
+    return typing.get_origin(kind) is Literal
 
 
-def _is_floats(annotation):
-    return _is_array(annotation) and not _is_key(annotation)
+def _is_function(annotation):
+    origins = [typing.get_origin(kind) for kind, _ in _options(annotation)]
+    return collections.abc.Callable in origins
 
 
-def _is_array(annotation):
-    return inspect.isclass(annotation) and issubclass(annotation, AbstractArray)
+def _is_floats(kind):
+    return _is_array(kind) and not _is_key(kind)
 
 
-def _is_key(annotation):
-    return _is_array(annotation) and annotation.dtypes == ("prng_key",)
+def _is_array(kind):
+    return inspect.isclass(kind) and issubclass(kind, AbstractArray)
 
 
-def _of_arrays(annotation):
-    annotation, _ = _split(annotation)
-    options = (annotation, *typing.get_args(annotation))
-    return any(_is_array(o) or hasattr(o, "_fields") for o in options)
+def _is_key(kind):
+    return _is_array(kind) and kind.dtypes == ("prng_key",)
+
+
+def _may_be_traced(annotation):
+    """Whether it holds arrays, or says nothing: then it may."""
+    return annotation is Any or any(
+        _is_array(kind) or hasattr(kind, "_fields") for kind, _ in _options(annotation)
+    )
 
 
 def _valid_tuple(name, value, kind, sizes):
-    fields = ", ".join(kind._fields)
     if not isinstance(value, kind):
         raise ValueError(
-            f"{name}: got {type(value).__name__}, expected a {kind.__name__}({fields})"
+            f"{name}: got {type(value).__name__}, expected "
+            f"{kind.__name__}({', '.join(kind._fields)})"
         )
     if hasattr(kind, "_valid"):  # what its fields alone do not say
-        return value._valid(name)
-    hints = typing.get_type_hints(kind, include_extras=True)
+        return value._valid(name, sizes)
     return kind(
         *(
-            valid(f"{name}.{field}", getattr(value, field), hints[field], sizes)
-            for field in kind._fields
+            read(f"{name}.{field}", getattr(value, field), sizes)
+            for field, read in _contract_of_fields(kind)
         )
     )
 
 
+@functools.cache
+def _contract_of_fields(kind):
+    hints = typing.get_type_hints(kind, include_extras=True)
+    return [(field, reader(hints[field])) for field in kind._fields]
+
+
 def _sizes(shape, shapes, sizes):
     """The axes' lengths by name, from the shape that fits."""
-    axes = next(s.split() for s in shapes if _fits(shape, s.split(), sizes))
+    axes = next(_axes(s) for s in shapes if _fits(shape, _axes(s), sizes))
     return dict(zip(axes, shape, strict=True))
 
 
-def _is_traced(value):
+def is_traced(value):
+    """Return whether JAX is tracing `value`, so that it has a shape but no numbers."""
     return isinstance(value, jax.core.Tracer)
 
 
@@ -401,8 +453,8 @@ def _floats(name, value, of_points=False):
         if not jnp.issubdtype(value.dtype, jnp.floating):
             return value.astype(float)
         return value.astype(jnp.float32) if value.dtype.itemsize < 4 else value
-    if any(map(_is_traced, jax.tree.leaves(value))):
-        return jnp.asarray(value, dtype=float)  # a list with traced entries
+    if any(map(is_traced, jax.tree.leaves(value))):
+        return _stacked(name, value)
     array = _numpy_floats(name, value)
     dtype = jax.dtypes.canonicalize_dtype(array.dtype)
     if array.dtype != dtype:
@@ -418,75 +470,96 @@ def _floats(name, value, of_points=False):
         if of_points and array.ndim == 2 and array.size and np.isfinite(array).all():
             told_apart(name, array.min(axis=0), array.max(axis=0))
         array = narrow
+    if type(value) in (bool, int, float):
+        # Python's numbers have no precision of their own: they take their partner's
+        return jax.device_put(float(value))
     # jnp.asarray would compile a program for each new shape
     return jax.device_put(array, may_alias=False)
 
 
+def _stacked(name, value):
+    """A sequence with traced entries as one array."""
+    try:
+        return jnp.asarray(value, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name}: got {type(value).__name__}, expected real numbers in rows of one "
+            "length"
+        ) from error
+
+
 def _numpy_floats(name, value):
     """A value as a NumPy array of float32 or float64."""
+    if hasattr(value, "isna"):
+        return _pandas_floats(name, value)
+    if np.ma.isMaskedArray(value):
+        _no_gaps(name, "a masked entry", np.ma.getmaskarray(value))
+        value = value.data
+    came = f"{name}: got {type(value).__name__} {value!r:.60}, expected real numbers"
     try:
-        if np.ma.isMaskedArray(value):
-            gaps = np.argwhere(np.ma.getmaskarray(value))
-            if len(gaps):
-                raise ValueError(
-                    f"{name}: got a masked entry{_place(gaps[0])} ({len(gaps)} of "
-                    f"{value.size} entries), expected finite numbers"
-                )
-            value = value.data
-        if hasattr(value, "columns") and hasattr(value, "to_numpy"):
-            return _frame_floats(name, value)
         array = np.asarray(value)
-        if array.dtype.kind in "USmMV" or not _holds_numbers(array):
+        kind, size = array.dtype.kind, array.dtype.itemsize
+        half = array.dtype.name in ("bfloat16", "float16")
+        if kind in "USmM" or (kind == "V" and not half):
             raise TypeError
-        if array.dtype.kind == "c":
-            raise ValueError(f"{name}: got complex numbers, expected real numbers")
-        single = array.dtype.kind == "f" and array.dtype.itemsize <= 4
-        single = single or array.dtype.name in ("bfloat16", "float16")
-        return array.astype(np.float32 if single else np.float64)
+        if kind == "O":
+            _only_numbers(name, array)
+        if kind != "c":
+            single = half or (kind == "f" and size == 4)
+            return array.astype(np.float32 if single else np.float64)
     except (TypeError, OverflowError) as error:
-        raise ValueError(
-            f"{name}: got {type(value).__name__} {value!r:.60}, expected real numbers"
-        ) from error
+        raise ValueError(came) from error
     except ValueError as error:
-        if str(error).startswith(f"{name}"):
+        if str(error).startswith(f"{name}: "):
             raise
+        raise ValueError(f"{came} in rows of one length") from error
+    raise ValueError(f"{name}: got complex numbers, expected real numbers")
+
+
+def _only_numbers(name, objects):
+    """Raise at the first Python object that is no real number."""
+    for where, entry in np.ndenumerate(objects):
+        if not isinstance(entry, numbers.Real | np.bool | decimal.Decimal):
+            raise ValueError(
+                f"{name}: got {type(entry).__name__} {entry!r:.60}{_place(where)}, "
+                "expected real numbers"
+            )
+
+
+def _no_gaps(name, what, gaps):
+    first = np.argwhere(gaps)[:1]
+    if len(first):
         raise ValueError(
-            f"{name}: got {type(value).__name__} {value!r:.60}, expected real numbers "
-            "in rows of one length"
-        ) from error
+            f"{name}: got {what}{_place(first[0])} ({np.sum(gaps)} of {gaps.size} "
+            "entries), expected finite numbers"
+        )
 
 
-def _holds_numbers(array):
-    """Whether an array of Python objects has numbers only: no None, no words."""
-    return not array.dtype.hasobject or all(
-        isinstance(entry, numbers.Number | np.bool) for entry in array.ravel()
-    )
-
-
-def _frame_floats(name, frame):
-    """The columns of a data frame as floats; a gap or a word is named by its column."""
+def _pandas_floats(name, value):
+    """A series or a frame as floats, whatever numbers its columns hold."""
+    if not hasattr(value, "columns"):
+        _no_gaps(name, "a gap", np.asarray(value.isna()))
+        return _numpy_floats(name, value.to_numpy())
     columns = []
-    for label in frame.columns:
-        column = frame[label]
+    for label, column in value.items():
+        _no_gaps(name, f"a gap in column {label!r}", np.asarray(column.isna()))
         try:
-            column_floats = column.to_numpy(dtype=float, na_value=np.nan)
-        except (TypeError, ValueError):
+            columns.append(_numpy_floats(name, column.to_numpy()))
+        except ValueError:
             raise ValueError(
                 f"{name}: got column {label!r} of {column.dtype}, expected real numbers"
             ) from None
-        gaps = np.flatnonzero(np.isnan(column_floats))
-        if len(gaps):
-            raise ValueError(
-                f"{name}: got a gap in column {label!r}, row {gaps[0]} ({len(gaps)} in "
-                "that column), expected finite numbers"
-            )
-        columns.append(column_floats)
-    return np.stack(columns, axis=1)
+    return np.stack(columns, axis=1) if columns else np.zeros(value.shape)
 
 
 def _place(where):
     where = tuple(map(int, where))
     return f" at index {where}" if where else ""
+
+
+@functools.cache
+def _axes(shape):
+    return tuple(shape.split())
 
 
 def _fits(shape, axes, sizes):
@@ -505,19 +578,21 @@ def _hint(shape, shapes, sizes):
 
 
 def _every(name, array, condition, expected):
-    if _is_traced(array):
+    if is_traced(array):
         return
     for start, part in _parts(array):
-        # a mask of all the entries would be memory that grows with them
-        flat = part.reshape(-1)
-        blocks = (flat[i : i + BLOCK] for i in range(0, part.size, BLOCK))
-        if all(condition(block).all() for block in blocks):
-            continue
-        bad = np.argwhere(~condition(part))
-        raise ValueError(
-            f"{name}: got {part[tuple(bad[0])]}{_place(bad[0] + start)} "
-            f"({len(bad)} of {part.size} entries), expected {expected}"
-        )
+        if part.size <= BLOCK:
+            is_good = condition(part).all()
+        else:
+            # a mask of all the entries would be memory that grows with them
+            blocks = np.array_split(part.reshape(-1), 1 + part.size // BLOCK)
+            is_good = all(condition(block).all() for block in blocks)
+        if not is_good:
+            bad = np.argwhere(~condition(part))
+            raise ValueError(
+                f"{name}: got {part[tuple(bad[0])]}{_place(bad[0] + start)} "
+                f"({len(bad)} of {part.size} entries), expected {expected}"
+            )
 
 
 def _parts(array):
@@ -527,7 +602,7 @@ def _parts(array):
     looks at its own: to bring it together could take more memory than there is.
     """
     if array.is_fully_replicated:
-        return [(np.zeros(array.ndim, int), np.asarray(array))]
+        return [(0, np.asarray(array))]
     return [
         (np.array([part.start or 0 for part in shard.index]), np.asarray(shard.data))
         for shard in array.addressable_shards

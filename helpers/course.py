@@ -1,45 +1,65 @@
-"""What a notebook's first cell sets up: precision, the compiler, the figures' style."""
+"""What a notebook's first cell sets up: precision, the compiler, its cache, the style.
+
+Compiled programs are kept in the reader's own cache folder, so that a notebook runs
+faster the second time. The environment variable COURSE_CACHE=off switches this off;
+JAX_COMPILATION_CACHE_DIR chooses another folder.
+"""
 
 import contextlib
-import ctypes
-import gc
+import hashlib
 import os
+import platform
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
 
 import jax
 import jaxlib
+import numpy as np
+import platformdirs
 
 from helpers import plotting
 
-# By version of jaxlib, since XLA ends the process at a flag that it does not know. The
-# older generator of code takes half the time, and so does less optimization.
+__all__ = ["for_small_problems", "keep_compiled_programs", "start"]
+
+# One entry per version of jaxlib, because XLA ends the process at a flag that it does
+# not know. The older code generator takes half the time, and so does less optimisation.
 QUICK = {
     "0.10": "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=1"
 }
+
+# The six notebooks together fill about a tenth of it.
+CACHE_BYTES = 200e6
 
 
 def start() -> None:
     """Set up a notebook of the course; call it before the first computation.
 
     Numbers are float64, so that identities hold to many digits. Programs are compiled
-    for small problems, and figures are drawn in the course's style.
+    for small problems and kept for the next run, and figures are drawn in the course's
+    style. It may be called again.
     """
     for_small_problems()
+    keep_compiled_programs()
     jax.config.update("jax_enable_x64", True)
     plotting.use_course_style()
 
 
 def for_small_problems() -> None:
-    """Let XLA compile in about half the time, to programs that are slower to run.
+    """Let XLA compile in about half the time, to programs that run more slowly.
 
-    The problems of the notebooks are so small that most of their time is compiling.
-    Large ones want the opposite: EM on many points would take 2 to 4 times as long.
-    Hundreds of operations in one chain compile more slowly, too, than by default.
+    The problems of the notebooks are so small that most of their time is spent
+    compiling. For large problems the opposite is better: EM on many points would take
+    2 to 4 times as long. Long chains of operations (hundreds of them) also compile more
+    slowly than by default.
 
-    XLA reads its flags once, so this must come before JAX's first computation. What
-    the environment's XLA_FLAGS say already stays, and wins. For a version of jaxlib
-    whose flags are not known here, nothing changes.
+    XLA reads its flags once, so this must come before JAX's first computation. Flags
+    that the environment's XLA_FLAGS already holds are kept, and take precedence. For a
+    version of jaxlib whose flags are not known here, nothing changes.
     """
-    own, given = _own_flags(), os.environ.get("XLA_FLAGS", "")
+    own = _own_flags()
+    given = os.environ.get("XLA_FLAGS", "")
     if not given.startswith(own):
         os.environ["XLA_FLAGS"] = f"{own} {given}".strip()
 
@@ -49,18 +69,77 @@ def _own_flags():
     return QUICK.get(version, "")
 
 
-def free_memory() -> None:
-    """Forget all programs that JAX has compiled, and return their memory to the system.
+def keep_compiled_programs() -> None:
+    """Let JAX keep compiled programs in the user's cache folder for the next kernel.
 
-    Each program of XLA's on the CPU keeps 0.5 to 10 MB while JAX remembers it.
-    One that is needed again is compiled again, which takes tens of milliseconds, and
-    for a training loop seconds. Arrays stay.
+    The folder is named after jaxlib's version and the processor's features, since a
+    program compiled on one processor may crash another; JAX itself tells programs
+    apart that were compiled with different XLA_FLAGS. Programs of other versions of
+    jaxlib are removed, and of the rest those that were not used for longest, as far as
+    they exceed 200 MB together. Several kernels may use the folder at once.
+
+    Nothing happens, and nothing is said, if the folder cannot be written, if the
+    environment variable COURSE_CACHE is "off", or if the user has told JAX what to do
+    (JAX_COMPILATION_CACHE_DIR, JAX_ENABLE_COMPILATION_CACHE).
     """
-    jax.clear_caches()
-    gc.collect()
-    _trim_heap()
+    switched_off = os.environ.get("COURSE_CACHE", "").lower() in ("off", "0", "no")
+    if switched_off or not jax.config.jax_enable_compilation_cache:
+        return
+    if jax.config.jax_compilation_cache_dir:
+        return
+    root = platformdirs.user_cache_path("mle-em-vae-companion", appauthor=False)
+    folder = root / f"jaxlib-{jaxlib.__version__}-{_processor_digest()}"
+    if not _can_be_written(folder):
+        return
+    _remove_old_programs(root)
+    # By default JAX keeps only programs that took a second to compile.
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    # JAX warns if a program cannot be read or written: the disk is full, or another
+    # kernel is writing the same program. It then compiles, as it does without a cache.
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation")
 
 
-def _trim_heap():
-    with contextlib.suppress(OSError, AttributeError):  # glibc alone has it
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
+def _processor_digest():
+    """Return a short digest of what decides whether a program runs here."""
+    features = [platform.machine()]
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+        chosen = ("model name", "flags", "Features", "CPU part")
+        features += sorted({line for line in lines if line.startswith(chosen)})
+    except OSError:  # not Linux: what NumPy found for its own use
+        features += np.show_config(mode="dicts")["SIMD Extensions"]["found"]
+    return hashlib.sha256("\n".join(features).encode()).hexdigest()[:12]
+
+
+def _can_be_written(folder):
+    """Make the folder and the two above it, but no home for a user who has none."""
+    if not folder.is_absolute():  # nobody knows where the home would be
+        return False
+    try:
+        for each in (folder.parents[1], folder.parents[0], folder):
+            each.mkdir(mode=0o700, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def _remove_old_programs(root):
+    """Keep only programs of this version of jaxlib, and of those the last used."""
+    for folder in root.glob("jaxlib-*"):
+        if not folder.name.startswith(f"jaxlib-{jaxlib.__version__}-"):
+            shutil.rmtree(folder, ignore_errors=True)
+    programs = []
+    for path in root.glob("jaxlib-*/*"):
+        with contextlib.suppress(OSError):  # another kernel has just removed it
+            status = path.stat()
+            last_used = max(status.st_atime, status.st_mtime)
+            programs.append((last_used, status.st_size, path))
+    total = 0
+    for _, size, path in sorted(programs, reverse=True):
+        total += size
+        if total > CACHE_BYTES:
+            with contextlib.suppress(OSError):
+                path.unlink()

@@ -3,9 +3,14 @@
 z ~ N(0, I) and x given z ~ N(decode(z), sigma_x^2 I) (S10, S25). While z has one
 dimension the integral over it is still cheap, so here the truth is known: by
 quadrature, to rounding. With more dimensions only sampling is left.
+
+In all functions `params` is the network from z `m` to x `d`, and `sigma_x` the known
+standard deviation of x given z. Each raises a ValueError where a shape does not fit, a
+number is not finite, `sigma_x` is not above 0, a count is below 1, or `key` is not a
+typed key.
 """
 
-from functools import partial
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +18,12 @@ import numpy as np
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, Key
 
-from helpers import _checks, gaussian, quadrature
+from helpers import gaussian, network, quadrature
+from helpers._checks import Positive, checked, is_traced, reader
 from helpers.gaussian import Gaussian
-from helpers.network import Decoder, checked, decode, init
+from helpers.network import MLP, init
 
 __all__ = [
-    "Decoder",
     "bent_line",
     "decode",
     "init",
@@ -32,7 +37,7 @@ __all__ = [
 NUM_NODES = quadrature.NUM_NODES[1]
 
 
-def bent_line() -> Decoder:
+def bent_line() -> MLP:
     """The 1-3-2 decoder of the notebooks, its weights written out: a horseshoe.
 
     x_1 = 3 tanh(1.5 z + 1.5) - 3 tanh(1.5 z - 1.5) - 3
@@ -41,23 +46,37 @@ def bent_line() -> Decoder:
     Its two arms are about 6 apart, so a point between them has a posterior with two
     modes: no Gaussian q can be exact there.
     """
-    return jax.device_put(
-        Decoder(
-            weights=(
-                np.array([[1.5, 1.5, 0.9]]),
-                np.array([[3.0, 0.0], [-3.0, 0.0], [0.0, 3.0]]),
-            ),
-            biases=(np.array([1.5, -1.5, 0.0]), np.array([-3.0, 0.0])),
-        )
+    hidden, output = [[1.5, 1.5, 0.9]], [[3.0, 0.0], [-3.0, 0.0], [0.0, 3.0]]
+    params = MLP(
+        weights=(np.array(hidden), np.array(output)),
+        biases=(np.array([1.5, -1.5, 0.0]), np.array([-3.0, 0.0])),
     )
+    return jax.device_put(params)
 
 
+@checked
+def decode(params: MLP, z: Float[Array, "s m"]) -> Float[Array, "s d"]:
+    """The centre of p(x given z) for each z: the network's output (S10).
+
+    Args:
+        params: the decoder.
+        z: latents `s m`, one per row.
+
+    Returns:
+        `s d`.
+
+    Source: deck, "Difficulties of MLE (3)".
+    """
+    return network.apply(params, z)
+
+
+@checked
 def log_joint(
-    params: Decoder,
+    params: MLP,
     x: Float[Array, "n d"],
     z: Float[Array, "s m"],
     *,
-    sigma_x: float | Float[Array, ""] = 1.0,
+    sigma_x: Positive = 1.0,
 ) -> Float[Array, "n s"]:
     """Log joint of every point with every latent (S10, S25).
 
@@ -67,63 +86,71 @@ def log_joint(
         params: the decoder.
         x: points `n d`.
         z: latents `s m`.
-        sigma_x: the known standard deviation of x given z.
+        sigma_x: the standard deviation of x given z.
 
     Returns:
         `n s` values, in nats: the same layout as a mixture's log joint.
 
-    Raises:
-        ValueError: a shape does not fit, a number is not finite, `sigma_x` is not
-            above 0.
-
     Source: deck, "Difficulties of MLE (3)"; Kingma and Welling 2014.
     """
-    return _log_joint(*_checked(params, x, z, sigma_x))
+
+    def log_likelihood(centre):
+        return gaussian.log_prob(Gaussian(centre, sigma_x**2), x)
+
+    log_prior = gaussian.log_prob(prior(params), z)
+    return log_prior[None, :] + jax.vmap(log_likelihood, out_axes=1)(decode(params, z))
 
 
-@jax.jit  # one small program, where each operation alone would be compiled and kept
-def _log_joint(params, x, z, sigma_x):
-    given_z = jax.vmap(
-        lambda centre: gaussian.log_prob(Gaussian(centre, sigma_x**2), x), out_axes=1
-    )(decode(params, z))
-    return given_z + gaussian.log_prob(_prior(params), z)[None, :]
+def prior(params: MLP) -> Gaussian:
+    """p(z) = N(0, I) over the latent that the network takes (S10).
+
+    Args:
+        params: the decoder.
+
+    Returns:
+        Gaussian with mean `m` and variance scalar, of the network's precision.
+
+    Source: deck, "Difficulties of MLE (3)".
+    """
+    weights = params.weights[0]
+    return Gaussian(jnp.zeros(len(weights), weights.dtype), jnp.ones((), weights.dtype))
 
 
+@checked(compiled=False)
 def log_marginal_quadrature(
-    params: Decoder,
+    params: MLP,
     x: Float[Array, "n d"],
     *,
-    sigma_x: float | Float[Array, ""] = 1.0,
-    num_nodes: int = NUM_NODES,
+    sigma_x: Positive = 1.0,
+    num_nodes: quadrature.NumNodes = NUM_NODES,
 ) -> Float[Array, " n"]:
     """Exact log p(x) for a one-dimensional z (S11, S12).
 
     log p(x) = log integral p(x, z) dz, by the trapezoidal rule on [-10, 10]
 
-    The integrand is smooth and vanishes at both ends, so the rule's error falls
-    exponentially in the number of nodes (Trefethen and Weideman 2014). It is checked
-    here against the same rule with every other node. Under `jit`, where there are no
-    values to look at, this check is left out.
+    The rule is checked against itself with every other node. Under `jit`, where there
+    are no values to look at, this check is left out.
 
     Args:
         params: a decoder of a one-dimensional z.
         x: points `n d`.
-        sigma_x: the known standard deviation of x given z.
+        sigma_x: the standard deviation of x given z.
         num_nodes: nodes of the rule, odd.
 
     Returns:
         `n` values, in nats.
 
     Raises:
-        ValueError: as `log_joint`; or z has more dimensions than one; or the nodes
-            are too few for this `sigma_x`, so that the two rules disagree.
+        ValueError: besides the above, z has more dimensions than one; or the nodes are
+            too few for this `sigma_x`, so that the two rules disagree.
 
     Source: deck, "Difficulties of MLE (3)", first line of the integral.
     """
-    log_marginal, change = _quadrature(params, x, sigma_x, num_nodes)
-    if not isinstance(log_marginal, jax.core.Tracer):
+    log_marginal, change = _integral_over_z(params, x, sigma_x, num_nodes)
+    if not is_traced(log_marginal):
         eps = jnp.finfo(log_marginal.dtype).eps
-        if (np.asarray(change) > np.sqrt(eps) * (1 + np.abs(log_marginal))).any():
+        allowed = np.sqrt(eps) * (1 + np.abs(np.asarray(log_marginal)))
+        if (np.asarray(change) > allowed).any():
             raise ValueError(
                 f"num_nodes: got {num_nodes}, too few for sigma_x = {sigma_x}: half as "
                 f"many change log p(x) by {change.max():.1e} nats; give more"
@@ -131,14 +158,35 @@ def log_marginal_quadrature(
     return log_marginal
 
 
+def _integral_over_z(params, x, sigma_x, num_nodes):
+    latents = len(params.weights[0])
+    if latents != 1:
+        raise ValueError(
+            f"params: got a decoder of a {latents}-dimensional z, expected one "
+            "dimension; use log_marginal_importance"
+        )
+    z, spacing = np.linspace(
+        -quadrature.Z_MAX, quadrature.Z_MAX, num_nodes, retstep=True
+    )
+    z = z.astype(params.weights[0].dtype)[:, None]
+    log_heights = log_joint(params, x, z, sigma_x=sigma_x)
+    return quadrature.log_integral(log_heights, float(spacing))
+
+
+def _over_z(name, q, sizes):
+    """A Gaussian over the network's inputs `m`, not over the points `d`."""
+    return reader(Gaussian)(name, q, {"d": sizes["m"]})
+
+
+@checked
 def log_marginal_importance(
     key: Key[Array, ""],
-    params: Decoder,
+    params: MLP,
     x: Float[Array, "n d"],
     *,
     num_samples: int,
-    proposal: Gaussian | None = None,
-    sigma_x: float | Float[Array, ""] = 1.0,
+    proposal: Annotated[Gaussian, _over_z] | None = None,
+    sigma_x: Positive = 1.0,
 ) -> Float[Array, " n"]:
     """Importance sampling estimate of log p(x), for a z of any dimension (S11).
 
@@ -153,33 +201,27 @@ def log_marginal_importance(
         x: points `n d`.
         num_samples: S, at least 1.
         proposal: the Gaussian q(z); the prior N(0, I) if None.
-        sigma_x: the known standard deviation of x given z.
+        sigma_x: the standard deviation of x given z.
 
     Returns:
         `n` estimates, in nats.
 
-    Raises:
-        ValueError: as `log_joint`; or `num_samples` is below 1, or `key` is no key.
-
     Source: deck, "Difficulties of MLE (3)"; Burda et al. 2016.
     """
-    q = _prior(params) if proposal is None else proposal
+    q = prior(params) if proposal is None else proposal
     z = gaussian.sample(key, q, num_samples)
     log_q = gaussian.log_prob(q, z)
-    return _log_mean_exp(log_joint(params, x, z, sigma_x=sigma_x), log_q)
+    log_ratios = log_joint(params, x, z, sigma_x=sigma_x) - log_q[None, :]
+    return logsumexp(log_ratios, axis=1) - jnp.log(num_samples)
 
 
-@jax.jit
-def _log_mean_exp(log_joint, log_q):
-    return logsumexp(log_joint - log_q[None, :], axis=1) - jnp.log(len(log_q))
-
-
+@checked(compiled=False)
 def posterior_on_grid(
-    params: Decoder,
+    params: MLP,
     x: Float[Array, "n d"],
-    z: Float[Array, "s 1"],
+    z: Float[Array, "s m"],
     *,
-    sigma_x: float | Float[Array, ""] = 1.0,
+    sigma_x: Positive = 1.0,
 ) -> Float[Array, "n s"]:
     """Exact posterior density of a one-dimensional z at chosen values (S16).
 
@@ -189,7 +231,7 @@ def posterior_on_grid(
         params: a decoder of a one-dimensional z.
         x: points `n d`.
         z: where to evaluate, `s 1`; any values, in any order.
-        sigma_x: the known standard deviation of x given z.
+        sigma_x: the standard deviation of x given z.
 
     Returns:
         `n s` densities, per unit of z.
@@ -200,31 +242,27 @@ def posterior_on_grid(
 
     Source: deck, "Evidence Lower Bound".
     """
-    log_marginal, change = _quadrature(params, x, sigma_x, NUM_NODES)
-    if not isinstance(log_marginal, jax.core.Tracer):
+    log_marginal, change = _integral_over_z(params, x, sigma_x, NUM_NODES)
+    if not is_traced(log_marginal):
         # a density needs log p(x) to so many nats, however large it is
-        change = np.asarray(change)
-        worst = change.argmax()
+        worst = np.asarray(change).argmax()
         if change[worst] > 1e-3:
             raise ValueError(
                 f"x: got a point, x[{worst}], whose posterior is too narrow for the "
-                f"quadrature's {NUM_NODES} nodes, expected one nearer to the curve or a "
-                f"sigma_x above {sigma_x}"
+                f"{NUM_NODES} nodes of the quadrature, expected one nearer to the "
+                f"curve or a sigma_x above {sigma_x}"
             )
-    return _density(*_checked(params, x, z, sigma_x), log_marginal)
+    return _ratio(log_joint(params, x, z, sigma_x=sigma_x), log_marginal)
 
 
 @jax.jit
-def _density(params, x, z, sigma_x, log_marginal):
-    return jnp.exp(_log_joint(params, x, z, sigma_x) - log_marginal[:, None])
+def _ratio(log_joint, log_marginal):
+    return jnp.exp(log_joint - log_marginal[:, None])
 
 
+@checked
 def sample(
-    key: Key[Array, ""],
-    params: Decoder,
-    num_samples: int,
-    *,
-    sigma_x: float | Float[Array, ""] = 1.0,
+    key: Key[Array, ""], params: MLP, num_samples: int, *, sigma_x: Positive = 1.0
 ) -> tuple[Float[Array, "n d"], Float[Array, "n m"]]:
     """Ancestral samples: z from the prior, then x around decode(z) (S10, S25).
 
@@ -232,68 +270,15 @@ def sample(
         key: a typed key.
         params: the decoder.
         num_samples: how many, at least 1.
-        sigma_x: the known standard deviation of x given z.
+        sigma_x: the standard deviation of x given z.
 
     Returns:
         points `n d`, and the latent `n m` that each came from.
 
-    Raises:
-        ValueError: as `log_joint`; or `num_samples` is below 1, or `key` is no key.
-
     Source: deck, "Difficulties of MLE (3)".
     """
-    key, num_samples = _checks.key(key), _checks.count("num_samples", num_samples)
-    params = Decoder(*map(tuple, checked(params)))
-    sigma_x = _checks.positive("sigma_x", sigma_x, "")
-    return _sample(key, params, sigma_x, num_samples)
-
-
-@partial(jax.jit, static_argnums=3)
-def _sample(key, params, sigma_x, num_samples):
     z_key, x_key = jax.random.split(key)
-    z = gaussian.sample(z_key, _prior(params), num_samples)
+    z = gaussian.sample(z_key, prior(params), num_samples)
     centres = decode(params, z)
     noise = jax.random.normal(x_key, centres.shape, centres.dtype)
     return centres + sigma_x * noise, z
-
-
-def _prior(params):
-    first = checked(params)[0][0]
-    return Gaussian(np.zeros(len(first), first.dtype), np.ones((), first.dtype))
-
-
-def _checked(params, x, z, sigma_x):
-    """Decoder, points `n d`, latents `s m` and sigma_x, as arrays."""
-    weights, biases = map(tuple, checked(params))
-    z = _checks.as_array("z", z, "s m", m=weights[0].shape[0])
-    x = _checks.as_array("x", x, "n d", d=weights[-1].shape[1])
-    sigma_x = _checks.positive("sigma_x", sigma_x, "")
-    return Decoder(weights, biases), x, z, sigma_x
-
-
-def _quadrature(params, x, sigma_x, num_nodes):
-    """Log p(x), and how far the rule with every other node is from it."""
-    prior = _prior(params)
-    if len(prior.mean) != 1:
-        raise ValueError(
-            f"params: got a decoder of a {len(prior.mean)}-dimensional z, expected one "
-            "dimension; use log_marginal_importance"
-        )
-    num_nodes = _checks.count("num_nodes", num_nodes, low=3)
-    if num_nodes % 2 == 0:
-        raise ValueError(f"num_nodes: got {num_nodes}, expected an odd number")
-    z = np.linspace(
-        -quadrature.Z_MAX, quadrature.Z_MAX, num_nodes, dtype=prior.mean.dtype
-    )
-    return _trapezoid(*_checked(params, x, z[:, None], sigma_x))
-
-
-@jax.jit
-def _trapezoid(params, x, z, sigma_x):
-    heights, spacing = (
-        _log_joint(params, x, z, sigma_x),
-        2 * quadrature.Z_MAX / (len(z) - 1),
-    )
-    fine = logsumexp(heights, axis=1) + jnp.log(spacing)
-    coarse = logsumexp(heights[:, ::2], axis=1) + jnp.log(2 * spacing)
-    return fine, jnp.abs(fine - coarse)

@@ -146,7 +146,7 @@ def iterate(
     x: Float[Array, "n d"],
     *,
     num_steps: int,
-    m_step: Annotated[Callable | None, _checks.callable_or_none] = None,
+    m_step: Annotated[Callable | None, _checks.function] = None,
 ) -> EMPath:
     """EM as the slide says it: an E-step, an M-step, and again (S18 to S20).
 

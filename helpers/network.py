@@ -1,98 +1,125 @@
-"""The multilayer perceptron that `decoder` makes public: its parameters and output."""
+"""A multilayer perceptron: tanh layers, then a linear one.
+
+The decoder of case 3 is one, and so are both halves of a VAE.
+
+Every function raises a ValueError where a shape does not fit, a number is not finite, a
+size is below 1, or `key` is not a typed key.
+"""
 
 import itertools
 from collections.abc import Sequence
-from functools import partial
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from helpers import _checks
+from helpers._checks import checked
+
+__all__ = ["MLP", "apply", "init"]
 
 
-class Decoder(NamedTuple):
-    """A multilayer perceptron's parameters: one `inputs outputs` matrix a layer."""
+class MLP(NamedTuple):
+    """Weights and biases, one of each per layer; each layer's outputs feed the next.
+
+    In the shapes of the functions that take one, `m` is the first layer's inputs and
+    `d` the last layer's outputs.
+    """
 
     weights: tuple[Float[Array, "inputs outputs"], ...]
     biases: tuple[Float[Array, " outputs"], ...]
 
+    def _valid(self, name, sizes):
+        """Both as arrays, whose sizes chain; see `_checks.checked`."""
+        network = self._with_sizes_that_chain(name)
+        sizes |= {"m": len(network.weights[0]), "d": len(network.biases[-1])}
+        return network
 
-def init(key: Key[Array, ""], sizes: Sequence[int]) -> Decoder:
-    """Draw a decoder: weights N(0, 1 / inputs), biases 0.
+    def _with_sizes_that_chain(self, name):
+        for field, value in zip(self._fields, self, strict=True):
+            if not isinstance(value, tuple | list):
+                raise ValueError(
+                    f"{name}.{field}: got {type(value).__name__}, expected a tuple of "
+                    "arrays, one per layer"
+                )
+        if not len(self.weights) == len(self.biases) > 0:
+            raise ValueError(
+                f"{name}: got {len(self.weights)} weights and {len(self.biases)} "
+                "biases, expected one of each for every layer, and at least one layer"
+            )
+        weights, biases, known = [], [], {}
+        for layer, (weight, bias) in enumerate(
+            zip(self.weights, self.biases, strict=True)
+        ):
+            where = f"{name}.weights[{layer}]"
+            weights.append(_checks.as_array(where, weight, "inputs outputs", **known))
+            known = {"outputs": weights[-1].shape[1]}
+            where = f"{name}.biases[{layer}]"
+            biases.append(_checks.as_array(where, bias, "outputs", **known))
+            known = {"inputs": known["outputs"]}
+        return MLP(tuple(weights), tuple(biases))
+
+
+def valid_sizes(name, sizes):
+    """Return the number of units of each layer as a tuple of at least two counts."""
+    try:
+        units = tuple(sizes)
+    except TypeError:
+        units = ()
+    if len(units) < 2:
+        raise ValueError(
+            f"{name}: got {sizes!r:.60}, expected the units of at least two layers, as "
+            "in (2, 16, 1)"
+        )
+    return tuple(_checks.count(name, size) for size in units)
+
+
+Sizes = Annotated[Sequence[int], valid_sizes]
+
+
+@checked
+def init(key: Key[Array, ""], sizes: Sizes) -> MLP:
+    """Draw a network: weights N(0, 1 / inputs), biases 0.
 
     Args:
         key: a typed key.
-        sizes: units of each layer, from z to x: (1, 16, 2) has one hidden layer,
+        sizes: units of each layer, inputs first: (1, 16, 2) has one hidden layer,
             (1, 2) is linear.
 
     Returns:
-        Decoder with `len(sizes) - 1` layers.
-
-    Raises:
-        ValueError: fewer than two sizes, a size below 1, or `key` is no key.
+        MLP with `len(sizes) - 1` layers.
 
     Source: LeCun et al. 1998, "Efficient BackProp", section 4.6.
     """
-    sizes = [_checks.count("sizes", size) for size in sizes]
-    if len(sizes) < 2:
-        raise ValueError(f"sizes: got {sizes}, expected at least z's and x's dimension")
-    return _init(_checks.key(key), tuple(sizes))
-
-
-@partial(jax.jit, static_argnums=1)
-def _init(key, sizes):
-    pairs = list(itertools.pairwise(sizes))
+    shapes = list(itertools.pairwise(sizes))
+    keys = jax.random.split(key, len(shapes))
     weights = tuple(
-        jax.random.normal(key, pair) / jnp.sqrt(pair[0])
-        for key, pair in zip(jax.random.split(key, len(pairs)), pairs, strict=True)
+        jax.random.normal(key, (inputs, outputs)) / jnp.sqrt(inputs)
+        for key, (inputs, outputs) in zip(keys, shapes, strict=True)
     )
-    return Decoder(weights, tuple(jnp.zeros(outputs) for _, outputs in pairs))
+    biases = tuple(jnp.zeros(outputs) for _, outputs in shapes)
+    return MLP(weights, biases)
 
 
-def decode(params: Decoder, z: Float[Array, "s m"]) -> Float[Array, "s d"]:
-    """The network's output for each z: tanh layers, then a linear one (S10).
+@checked
+def apply(params: MLP, inputs: Float[Array, "n m"]) -> Float[Array, "n d"]:
+    """The network's output for each row of the inputs (S10).
+
+    hidden = tanh(hidden W + b) in every layer but the last, which is hidden W + b
 
     Args:
-        params: the decoder.
-        z: latents `s m`, one a row.
+        params: the network.
+        inputs: `n m`, one row per input.
 
     Returns:
-        `s d`, the centres of p(x given z).
+        `n d`.
 
-    Raises:
-        ValueError: a shape does not fit or a number is not finite.
-
-    Source: deck, "Difficulties of MLE (3)".
+    Source: deck, "Difficulties of MLE (3)"; Bishop 2006, section 5.1.
     """
-    weights, biases = checked(params)
-    z = _checks.as_array("z", z, "s m", m=weights[0].shape[0])
-    return _decode(weights, biases, z)
-
-
-@jax.jit  # one small program, where each operation alone would be compiled and kept
-def _decode(weights, biases, hidden):
-    for matrix, bias in zip(weights[:-1], biases[:-1], strict=True):
-        hidden = jnp.tanh(hidden @ matrix + bias[None, :])
-    return hidden @ weights[-1] + biases[-1][None, :]
-
-
-def checked(params):
-    """Weights and biases as arrays whose sizes chain from z to x."""
-    if not len(params.weights) == len(params.biases) > 0:
-        raise ValueError(
-            f"params: got {len(params.weights)} weights and {len(params.biases)} "
-            "biases, expected one of each for every layer, and at least one layer"
-        )
-    weights, biases, sizes = [], [], {}
-    for layer, (weight, bias) in enumerate(
-        zip(params.weights, params.biases, strict=True)
-    ):
-        name = f"params.weights[{layer}]"
-        weights.append(_checks.as_array(name, weight, "inputs outputs", **sizes))
-        outputs = weights[-1].shape[1]
-        name = f"params.biases[{layer}]"
-        biases.append(_checks.as_array(name, bias, "outputs", outputs=outputs))
-        sizes = {"inputs": outputs}
-    return weights, biases
+    *hidden_layers, last_layer = zip(params.weights, params.biases, strict=True)
+    hidden = inputs
+    for weights, biases in hidden_layers:
+        hidden = jnp.tanh(hidden @ weights + biases[None, :])
+    weights, biases = last_layer
+    return hidden @ weights + biases[None, :]

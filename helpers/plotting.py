@@ -1,32 +1,47 @@
-"""Figures in one style: each function takes an `Axes` and returns its artists."""
+"""Figures in one style: each function takes an `Axes` and returns its artists.
+
+A quantity has one colour in all six notebooks: `axes.plot(x, y, **INK["elbo"])`.
+"""
 
 import html
 import io
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+from IPython import get_ipython
 from IPython.display import HTML, display
 from jaxtyping import Array, Float, Int
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Ellipse
+from matplotlib.text import Annotation
+from PIL import Image
 
 from helpers.gaussian import Gaussian
 from helpers.mixture import Mixture
 
 __all__ = [
     "COLORS",
+    "COMPONENTS",
+    "INK",
     "contours",
     "ellipses",
     "image_grid",
+    "label_end",
     "labelled_points",
     "mosaic",
+    "road",
     "show",
     "show_images",
     "subplots",
+    "table",
     "use_course_style",
 ]
 
@@ -42,9 +57,49 @@ COLORS = {
     "black": "#000000",
 }
 
+# Colour and line of each quantity, as keyword arguments of `plot`; the area of the gap
+# as those of `fill_between`, the data also as those of `scatter`.
+INK = {
+    # log p(x), l(theta), the truth
+    "log_p": {"color": COLORS["black"], "linestyle": "-", "linewidth": 2},
+    # the bound: ELBO, F(q, theta)
+    "elbo": {"color": COLORS["blue"], "linestyle": "-", "linewidth": 2},
+    # KL(q, posterior)
+    "gap": {"color": COLORS["orange"], "linestyle": "-", "linewidth": 2},
+    "gap_area": {"color": COLORS["orange"], "alpha": 0.25, "linewidth": 0},
+    # KL(q, prior), the regulariser
+    "kl_prior": {"color": COLORS["amber"], "linestyle": "-", "linewidth": 2},
+    "reconstruction": {"color": COLORS["sky"], "linestyle": "-", "linewidth": 2},
+    "q": {"color": COLORS["purple"], "linestyle": "-", "linewidth": 2},
+    # the exact one
+    "posterior": {"color": COLORS["green"], "linestyle": "-", "linewidth": 2},
+    "prior": {"color": "#808080", "linestyle": "--", "linewidth": 2},
+    "data": {"color": "#404040", "linestyle": "none", "marker": "o"},
+    # The four estimators of 06, in colours of their own: Paul Tol's "muted" scheme.
+    "pathwise": {"color": "#332288", "linestyle": "-", "linewidth": 2},
+    "score_function": {"color": "#882255", "linestyle": "--", "linewidth": 2},
+    "constant_baseline": {"color": "#117733", "linestyle": "-.", "linewidth": 2},
+    "leave_one_out": {"color": "#999933", "linestyle": ":", "linewidth": 2},
+}
+
+# The components of a mixture in turn, in the plane of x only: on an axis of nats the
+# same colours mean the quantities above.
+COMPONENTS = (COLORS["blue"], COLORS["orange"], COLORS["green"])
+
+# Of a stored picture, in pixels at the size it is shown.
+MARGIN = 8
+CORNER_RADIUS = 8
+
 
 def use_course_style() -> None:
-    """Set the course's colours, sizes and layout for all later figures."""
+    """Set the course's colours, sizes and layout for all later figures.
+
+    It starts from Matplotlib's own defaults, whatever the user's matplotlibrc says: an
+    origin at the bottom would turn images upside down, and white text would be lost on
+    white. Only the backend, and other settings that are no matter of style, stay as the
+    user has set them.
+    """
+    mpl.rcdefaults()
     plt.rcParams.update(
         {
             "axes.prop_cycle": plt.cycler(color=list(COLORS.values())),
@@ -68,7 +123,7 @@ def use_course_style() -> None:
 
 
 def subplots(rows: int = 1, columns: int = 1, *, figsize, **options):
-    """Return a figure and its axes like `plt.subplots`, which no cell shows unasked.
+    """Return a figure and its axes like `plt.subplots`, but leave showing it to you.
 
     A notebook shows each open pyplot figure at the end of its cell. This one waits for
     `show`, or for an `Explorer`.
@@ -77,7 +132,7 @@ def subplots(rows: int = 1, columns: int = 1, *, figsize, **options):
         rows: rows of axes.
         columns: columns of axes.
         figsize: width and height in inches.
-        **options: passed to `Figure.subplots`, `sharex` among others.
+        **options: passed to `Figure.subplots`, such as `sharex`.
 
     Returns:
         The figure, and one `Axes` or an array of them.
@@ -89,9 +144,12 @@ def subplots(rows: int = 1, columns: int = 1, *, figsize, **options):
 def show(figure: Figure, *, alt: str) -> None:
     """Display a figure with its alternative text.
 
-    The words go into the picture's metadata, where nbconvert's classic template finds
-    them, and into a line to unfold beneath: JupyterLab and nbconvert's own template
-    give a stored picture no alternative text.
+    The text goes into the picture's metadata, where nbconvert's classic template finds
+    it, and into a line to unfold below the picture: JupyterLab and nbconvert's own
+    template give a stored picture no alternative text. The picture has a small white
+    margin and rounded corners, so that it looks like a card on a dark page.
+
+    Without a kernel, in a notebook that was converted to a script, the text is printed.
 
     Args:
         figure: a Matplotlib figure.
@@ -101,13 +159,16 @@ def show(figure: Figure, *, alt: str) -> None:
         ValueError: `alt` is blank.
     """
     if not alt.strip():
-        raise ValueError("alt: got nothing, wanted what the figure shows in words")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
+        raise ValueError(f"alt: got {alt!r}, expected what the figure shows, in words")
+    if not _in_kernel():
+        plt.close(figure)
+        print(f"[Figure: {alt}]")
+        return
+    png = _as_card(figure)
     plt.close(figure)  # a pyplot figure would be shown a second time
-    width = round(figure.bbox.width)
+    width = round(figure.bbox.width) + 2 * MARGIN
     display(
-        {"image/png": b64encode(buffer.getvalue()).decode(), "text/plain": alt},
+        {"image/png": b64encode(png).decode(), "text/plain": alt},
         metadata={"image/png": {"alt": alt, "width": width}},
         raw=True,
     )
@@ -119,6 +180,109 @@ def show(figure: Figure, *, alt: str) -> None:
     )
 
 
+def _in_kernel():
+    return getattr(get_ipython(), "kernel", None) is not None
+
+
+def _as_card(figure):
+    """Return the figure as a PNG with a white margin and transparent round corners."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", pil_kwargs={"compress_level": 0})
+    picture = Image.open(buffer)
+    scale = picture.width / figure.bbox.width  # of the pixels stored to those shown
+    margin = round(scale * MARGIN)
+    size = (picture.width + 2 * margin, picture.height + 2 * margin)
+    card = Image.new("RGB", size, "white")
+    card.paste(picture, (margin, margin), picture)
+    card.putalpha(Image.fromarray(_rounded(card.height, card.width, scale)))
+    buffer = io.BytesIO()
+    card.save(buffer, format="PNG", dpi=(96 * scale, 96 * scale))
+    return buffer.getvalue()
+
+
+def _rounded(height, width, scale):
+    """Return opacities, 255 but for the corners outside circles, with smooth edges."""
+    radius = scale * CORNER_RADIUS
+    # How far each pixel is beyond the centre of its corner's circle.
+    across, up = (
+        np.maximum(abs(np.arange(size) + 0.5 - size / 2) - (size / 2 - radius), 0)
+        for size in (width, height)
+    )
+    distance = np.hypot(across, up[:, None])
+    return np.uint8(255 * np.clip(radius - distance + 0.5, 0, 1))
+
+
+def label_end(
+    axes: Axes,
+    line: Line2D | tuple[Any, Any],
+    text: str,
+    *,
+    raised: float = 0.0,
+    **style,
+) -> Annotation:
+    """Write a label to the right of where a curve ends, in the curve's colour.
+
+    It takes the place of a legend: `label_end(axes, *axes.plot(x, y), "ELBO")`, or
+    `label_end(axes, (x, y), "ELBO", color=...)` for a curve that was drawn otherwise.
+    A pale colour is darkened as far as text on white needs it. The end is the last
+    point within the axes' limits, so set the limits first. The course's layout leaves
+    room for the text, which is not cut off at the figure's edge.
+
+    Args:
+        axes: where the curve is.
+        line: one line that `plot` returned, or a pair: the x and the y of its points.
+        text: the label; mathematics between dollar signs.
+        raised: points by which the text is raised, where two curves end close together.
+        **style: passed to `annotate`, `color` among others.
+
+    Returns:
+        Matplotlib's annotation.
+
+    Raises:
+        ValueError: no point of the curve is finite and within the limits, or x and y
+            are not of one length.
+    """
+    if isinstance(line, Line2D):
+        style = {"color": _darkened(line.get_color())} | style
+        line = line.get_data()
+    x, y = (np.asarray(each, float) for each in line)
+    if x.ndim != 1 or x.shape != y.shape:
+        raise ValueError(
+            f"line: got x of shape {x.shape} and y of shape {y.shape}, expected (n,) "
+            "for both"
+        )
+    left, right = sorted(axes.get_xlim())
+    bottom, top = sorted(axes.get_ylim())
+    inside = (left <= x) & (x <= right) & (bottom <= y) & (y <= top)  # nan is not
+    if not inside.any():
+        raise ValueError(
+            f"line: got {len(x)} points, expected at least one within the axes' "
+            f"limits, x from {left:g} to {right:g} and y from {bottom:g} to {top:g}"
+        )
+    end = np.flatnonzero(inside)[-1]
+    place = {
+        "xytext": (5, raised),
+        "textcoords": "offset points",
+        "va": "center",
+        "annotation_clip": False,
+    }
+    return axes.annotate(text, (x[end], y[end]), **(place | style))
+
+
+def _darkened(color):
+    """Return a colour as dark as text on white must be, with a contrast of 4.5 to 1."""
+    rgb = np.array(to_rgb(color))
+    while 1.05 / (_luminance(rgb) + 0.05) < 4.5:
+        rgb *= 0.98
+    return tuple(rgb)
+
+
+def _luminance(rgb):
+    """Return the relative luminance, as WCAG 2 defines it."""
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return linear @ [0.2126, 0.7152, 0.0722]
+
+
 def ellipses(
     axes: Axes,
     params: Gaussian | Mixture,
@@ -127,14 +291,14 @@ def ellipses(
     colors: Sequence[str] = tuple(COLORS.values()),
     **style,
 ) -> list[Ellipse]:
-    """Draw each 2-D component as the ellipses at some standard deviations.
+    """Draw each component in the plane as ellipses at some standard deviations.
 
     Args:
         axes: where to draw.
         params: a Gaussian or a Mixture in two dimensions.
         num_sigmas: the ellipses' sizes, in standard deviations.
-        colors: one a component, taken in turn.
-        **style: passed to each `Ellipse`, `animated=True` among others.
+        colors: one per component, in turn.
+        **style: passed to each `Ellipse`, such as `animated=True`.
 
     Returns:
         The ellipses, component by component.
@@ -162,20 +326,20 @@ def contours(
     filled: bool = False,
     **style,
 ):
-    """Draw the level lines of a function of two variables over the axes' limits.
+    """Draw the level lines of a function of two variables within the axes' limits.
 
     Args:
         axes: where to draw; set its limits first.
-        function: takes points `m 2`, gives their `m` values.
+        function: takes points `m 2` and returns their `m` values.
         num: grid points along each axis.
         filled: fill between the levels.
-        **style: passed to Matplotlib, `levels` among others.
+        **style: passed to Matplotlib, such as `levels`.
 
     Returns:
         Matplotlib's contour set.
 
     Raises:
-        ValueError: the function's values are not `m`.
+        ValueError: the function does not return `m` values.
     """
     across = np.linspace(*axes.get_xlim(), num)
     up = np.linspace(*axes.get_ylim(), num)
@@ -183,8 +347,8 @@ def contours(
     values = np.asarray(function(points))
     if values.shape != (num * num,):
         raise ValueError(
-            f"function: gave shape {values.shape} for {num * num} points, wanted one "
-            "value a point"
+            f"function: got shape {values.shape} for {num * num} points, expected one "
+            "value per point"
         )
     draw = axes.contourf if filled else axes.contour
     return draw(across, up, values.reshape(num, num), **style)
@@ -196,7 +360,7 @@ def image_grid(
     """Draw images edge to edge in one grid, with a thin gap between them.
 
     Args:
-        axes: where to draw; its ticks are taken away.
+        axes: where to draw; its ticks and frame are removed.
         images: `rows columns height width`, grey values.
         **style: passed to `imshow`.
 
@@ -204,22 +368,23 @@ def image_grid(
         Matplotlib's image.
 
     Raises:
-        ValueError: `images` has not four axes.
+        ValueError: `images` does not have four axes.
     """
     axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
     return axes.imshow(mosaic(images), **({"cmap": "gray_r"} | style))
 
 
 def mosaic(images: Float[np.ndarray, "rows columns height width"]) -> np.ndarray:
-    """Join images to the one picture that `image_grid` draws: for its `set_data`.
+    """Join images into the one picture that `image_grid` draws, for its `set_data`.
 
     Raises:
-        ValueError: `images` has not four axes.
+        ValueError: `images` does not have four axes.
     """
     images = np.asarray(images)
     if images.ndim != 4:
         raise ValueError(
-            f"images: got shape {images.shape}, wanted (rows, columns, height, width)"
+            f"images: got shape {images.shape}, expected (rows, columns, height, width)"
         )
     framed = np.pad(images, ((0, 0), (0, 0), (1, 0), (1, 0)), constant_values=np.nan)
     rows, columns, height, width = framed.shape
@@ -229,11 +394,11 @@ def mosaic(images: Float[np.ndarray, "rows columns height width"]) -> np.ndarray
 def show_images(
     rows: Mapping[str, Float[np.ndarray, "n d"] | Float[Array, "n d"]], *, alt: str
 ) -> None:
-    """Display rows of square grey images, each with its name at the left.
+    """Display rows of square grey images, with the name of each row at its left.
 
     Args:
-        rows: as many images a row, each flat; drawn white at 0 and black at 1.
-        alt: as `show`.
+        rows: for each name the same number of flat images, white at 0, black at 1.
+        alt: as for `show`.
 
     Raises:
         ValueError: the images are not square, the rows differ in shape, or `alt` is
@@ -242,21 +407,22 @@ def show_images(
     shapes = sorted({np.shape(images) for images in rows.values()})
     side = round(shapes[0][-1] ** 0.5) if len(shapes) == 1 else 0
     if not side or shapes[0] != (shapes[0][0], side * side):
-        raise ValueError(f"rows: got shapes {shapes}, wanted one (n, d), d a square")
+        raise ValueError(
+            f"rows: got shapes {shapes}, expected one (n, d) for all, d a square number"
+        )
     images = np.reshape([*rows.values()], (len(rows), -1, side, side))
     figure, axes = subplots(figsize=(0.62 * images.shape[1] + 1.4, 0.64 * len(rows)))
     image_grid(axes, images, vmin=0, vmax=1)
     axes.set_yticks((side + 1) * np.arange(len(rows)) + (side - 1) / 2, labels=rows)
     axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    axes.set_anchor("E")  # what width is left over is for the names
+    axes.set_anchor("E")  # leave the remaining width to the names
     show(figure, alt=alt)
 
 
 def labelled_points(
     axes: Axes, points: Float[np.ndarray, "n 2"], labels: Int[np.ndarray, " n"], **style
 ) -> list[PathCollection]:
-    """Draw each point as its label: told apart without any colour.
+    """Draw each point as its label, so that no colour is needed to tell them apart.
 
     Args:
         axes: where to draw.
@@ -265,9 +431,11 @@ def labelled_points(
         **style: passed to `scatter`.
 
     Returns:
-        Matplotlib's collections, one a label.
+        Matplotlib's collections, one per label.
     """
-    points, labels, colors = np.asarray(points), np.asarray(labels), [*COLORS.values()]
+    points = np.asarray(points)
+    labels = np.asarray(labels)
+    colors = list(COLORS.values())
     collections = []
     for label in np.unique(labels):
         color = colors[label % len(colors)]
@@ -277,14 +445,137 @@ def labelled_points(
 
 
 def _components(params):
-    """Mean `2` and covariance `2 2` of each component, as NumPy arrays."""
+    """Yield mean `2` and covariance `2 2` of each component, as NumPy arrays."""
     if isinstance(params, Gaussian):
-        means, spreads = np.asarray(params.mean)[None], [np.asarray(params.variance)]
+        means = np.asarray(params.mean)[None]
+        spreads = [np.asarray(params.variance)]
     else:
-        means, spreads = np.asarray(params.means), np.asarray(params.covariances)
+        means = np.asarray(params.means)
+        spreads = np.asarray(params.covariances)
     if means.shape[1] != 2:
         raise ValueError(
-            f"params: got means of shape {means.shape}, wanted two dimensions"
+            f"params: got means of shape {means.shape}, expected two dimensions"
         )
     for mean, spread in zip(means, spreads, strict=True):
         yield mean, spread if spread.ndim == 2 else spread * np.eye(2)
+
+
+# The six notebooks, each with the place of its box along the road, in inches.
+STRETCHES = {
+    "MLE revisited": 0.80,
+    "Three cases": 2.52,
+    "ELBO": 3.89,
+    "EM": 4.92,
+    "VAE": 5.89,
+    "Reparameterization": 7.53,
+}
+
+
+def road(stretch: str) -> None:
+    """Display the road from MLE to EM to VAE, with one stretch of it lit.
+
+    Args:
+        stretch: "MLE revisited", "Three cases", "ELBO", "EM", "VAE" or
+            "Reparameterization".
+
+    Raises:
+        ValueError: `stretch` is not one of these.
+    """
+    if stretch not in [*STRETCHES]:
+        raise ValueError(f"stretch: got {stretch!r}, expected one of {[*STRETCHES]}")
+    figure, axes = subplots(figsize=(8.5, 0.8))
+    axes.set(xlim=(0, 8.5), ylim=(-0.4, 0.4))
+    axes.set_axis_off()
+    along = np.linspace(0, 8.5, 400)
+    height = 0.09 * np.sin(2.8 * along)
+    axes.plot(along, height, color="0.90", linewidth=13)
+    axes.plot(along, height, color="white", linewidth=1.5, dashes=(5, 4))
+    for name, place in STRETCHES.items():
+        lit = name == stretch
+        box = {
+            "boxstyle": "round,pad=0.45,rounding_size=0.4",
+            "facecolor": COLORS["blue"] if lit else "white",
+            "edgecolor": COLORS["blue"] if lit else "0.75",
+        }
+        axes.text(
+            place,
+            0,
+            name,
+            color="white" if lit else "0.30",
+            fontsize=11,
+            ha="center",
+            va="center",
+            bbox=box,
+        )
+    *first, last = STRETCHES
+    show(
+        figure,
+        alt=f"The road of this course in six stretches: {', '.join(first)} and "
+        f"{last}. Lit is this notebook's stretch, {stretch}.",
+    )
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Display a table with a head above each column, as HTML and as plain text.
+
+    A column of numbers is aligned on the right, a column of words on the left.
+
+    Args:
+        heads: one per column, with the unit: "spread (min)".
+        rows: one cell per column; format numbers yourself: f"{spread:.2f}".
+
+    Raises:
+        ValueError: a row has more or fewer cells than there are heads.
+    """
+    rows = [[str(cell) for cell in row] for row in rows]
+    for index, row in enumerate(rows):
+        if len(row) != len(heads):
+            raise ValueError(
+                f"rows[{index}]: got {len(row)} cells, expected {len(heads)}, one per "
+                "head"
+            )
+    display(_Table(heads, rows))
+
+
+class _Table:
+    """What Jupyter shows as HTML, and everything else as text."""
+
+    def __init__(self, heads, rows):
+        self.lines = [list(heads), *rows]
+        columns = zip(*self.lines, strict=True)
+        self.on_the_right = [all(map(_is_number, cells[1:])) for cells in columns]
+
+    def __repr__(self):
+        widths = [max(map(len, cells)) for cells in zip(*self.lines, strict=True)]
+        lines = [
+            "  ".join(
+                cell.rjust(width) if right else cell.ljust(width)
+                for cell, width, right in zip(
+                    line, widths, self.on_the_right, strict=True
+                )
+            ).rstrip()
+            for line in self.lines
+        ]
+        rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+        return "\n".join([lines[0], rule, *lines[1:]])
+
+    def _repr_html_(self):
+        head = self._html_row(self.lines[0], "th")
+        body = "".join(self._html_row(line, "td") for line in self.lines[1:])
+        return f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
+
+    def _html_row(self, line, tag):
+        cells = ""
+        for cell, right in zip(line, self.on_the_right, strict=True):
+            side = "right" if right else "left"
+            cells += f'<{tag} style="text-align: {side}">{html.escape(cell)}</{tag}>'
+        return f"<tr>{cells}</tr>"
+
+
+def _is_number(cell):
+    """Whether a cell is a number, with a sign, an exponent or a percent sign."""
+    try:
+        float(cell.replace(",", "").replace("\u2212", "-").rstrip(" %"))
+    except ValueError:
+        return False
+    return True

@@ -1,78 +1,163 @@
-"""A model and a Gaussian q over z, tabulated on a grid.
+"""Integrals over z by the trapezoidal rule: the truths that estimates are held against.
 
-By the trapezoidal rule: for smooth integrands that vanish at both ends its error falls
-exponentially in the number of nodes (Trefethen and Weideman 2014), so that sums over
-the table are integrals to rounding. The table checks this of itself.
+For smooth integrands that vanish at both ends the rule's error falls exponentially in
+the number of nodes (Trefethen and Weideman 2014), so these integrals are exact to
+rounding. Each is checked against the same rule with every other node.
+
+Every function raises a ValueError where a shape does not fit, a number is not finite, a
+variance is not above 0, the number of nodes is even or below 3, or the nodes are too
+few or do not reach far enough.
 """
 
-from functools import partial
-from typing import NamedTuple
+import functools
+from collections.abc import Callable
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jax.scipy.special import logsumexp
+from jaxtyping import Array, Float
 
 from helpers import _checks, gaussian
+from helpers._checks import checked, is_traced
 from helpers.gaussian import Gaussian
 
-# The least half-width, beyond which the prior has 2e-23 of its mass, and the nodes of
-# an axis by dimension.
+__all__ = [
+    "Z_MAX",
+    "Integral",
+    "LogTable",
+    "log_integral",
+    "tabulate",
+    "values_on",
+]
+
+# The least half-width of a grid: the prior has 2e-23 of its mass beyond it.
 Z_MAX = 10.0
+# The nodes of each axis, by dimension.
 NUM_NODES = {1: 2001, 2: 401}
 
 
-class Table(NamedTuple):
-    """A model and a q, value by value of z along the last axis.
+def odd(name, value):
+    """Return a number of nodes, odd so that every other one is a rule of its own."""
+    value = _checks.count(name, value, low=3)
+    if value % 2 == 0:
+        raise ValueError(f"{name}: got {value}, expected an odd number")
+    return value
 
-    Mass is q(z) times the cell that z stands for; an enumerated z has a cell of 1.
+
+NumNodes = Annotated[int, odd]
+
+
+class Integral(NamedTuple):
+    """The log of an integral, and how far the rule with half the nodes is from it."""
+
+    log_value: Float[Array, " n"]
+    change: Float[Array, " n"]
+
+
+@checked
+def log_integral(
+    log_heights: Annotated[Float[Array, "n s"], _checks.log_density],
+    spacing: _checks.Positive,
+) -> Integral:
+    """Log of an integral, from the log of the integrand at evenly spaced nodes.
+
+    log integral f(z) dz = log sum_s f(z_s) + log spacing
+
+    Both ends count fully, since the integrand vanishes there.
+
+    Args:
+        log_heights: log f at the nodes, `n s`: one integral per row.
+        spacing: the distance between neighbouring nodes.
+
+    Returns:
+        Integral, `n` each.
+
+    Source: Trefethen and Weideman 2014, section 2.
+    """
+    every = logsumexp(log_heights, axis=1) + jnp.log(spacing)
+    every_other = logsumexp(log_heights[:, ::2], axis=1) + jnp.log(2 * spacing)
+    return Integral(every, jnp.abs(every - every_other))
+
+
+class LogTable(NamedTuple):
+    """A model and a Gaussian q on a grid of z, as if z were one of its `s` cells.
+
+    On a fine grid a smooth density is a table of probabilities: q(z) times the cell's
+    volume. The model's density is multiplied by that volume too, so what is said of
+    probabilities can be said of the table. Only an entropy or an energy alone needs
+    `log_cell` to be one of densities again.
     """
 
-    log_joint: Array
-    log_q: Array
-    mass: Array
-    log_cell: Array | float = 0.0
-    z: Array | None = None
+    log_joint: Float[Array, " s"]
+    q: Float[Array, " s"]
+    log_cell: Float[Array, ""]
+    z: Float[Array, "s m"]
 
 
-def tabulate(log_joint, q, num_nodes):
-    """Evaluate a function z `s m` -> log p(x, z) `s` and a q on a grid around both."""
-    mean = _checks.as_array("q.mean", q.mean, "m")
-    variance = _checks.positive("q.variance", q.variance, "", "m", m=len(mean))
-    if len(mean) not in NUM_NODES:
+def tabulate(
+    log_joint: Callable[[Array], Array], q: Gaussian, *, num_nodes: int | None = None
+) -> LogTable:
+    """Tabulate log p(x, z) and a Gaussian q on a grid around q and the prior.
+
+    Args:
+        log_joint: from z `s m` to `s` values of log p(x, z), for one x.
+        q: a Gaussian over a z of one or two dimensions.
+        num_nodes: nodes of each axis, odd; 2001 for one dimension and 401 for two if
+            None.
+
+    Returns:
+        LogTable, whose sums are integrals to rounding.
+    """
+    _checks.function("log_joint", log_joint)
+    q = _checks.reader(Gaussian)("q", q, {})
+    m = len(q.mean)
+    if m not in NUM_NODES:
         raise ValueError(
-            f"q.mean: got {len(mean)} dimensions, expected one or two for a grid; use "
+            f"q.mean: got {m} dimensions, expected one or two for a grid; use "
             "importance_weighted_bound"
         )
-    num_nodes = NUM_NODES[len(mean)] if num_nodes is None else num_nodes
-    num_nodes = _checks.count("num_nodes", num_nodes, low=3)
-    if num_nodes % 2 == 0:
-        raise ValueError(f"num_nodes: got {num_nodes}, expected an odd number")
-    z, log_q, mass, log_cell = _density_on_grid(Gaussian(mean, variance), num_nodes)
-    table = Table(evaluate(log_joint, z), log_q, mass, log_cell, z)
-    if not isinstance(table.mass + table.log_joint, jax.core.Tracer):
-        _check(table, (num_nodes,) * len(mean))
+    num_nodes = NUM_NODES[m] if num_nodes is None else odd("num_nodes", num_nodes)
+    z, probabilities, log_cell = _gaussian_on_grid(q, num_nodes)
+    log_cells = values_on(log_joint, z) + log_cell
+    table = LogTable(log_cells, probabilities, log_cell, z)
+    if not is_traced(table.q + table.log_joint):
+        _check(table, (num_nodes,) * m)
     return table
 
 
-@partial(jax.jit, static_argnums=1)
-def _density_on_grid(q, num_nodes):
+@functools.partial(jax.jit, static_argnums=1)
+def _gaussian_on_grid(q, num_nodes):
     reach = jnp.maximum(Z_MAX, jnp.abs(q.mean) + 10 * jnp.sqrt(q.variance))
     # the integral does not depend on the grid, so no gradient goes through it
     reach = jax.lax.stop_gradient(reach)
     axes = reach[:, None] * jnp.linspace(-1, 1, num_nodes, dtype=reach.dtype)[None, :]
     z = jnp.stack(jnp.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(reach))
-    log_q = gaussian.log_prob(q, z)
     log_cell = jnp.log(2 * reach / (num_nodes - 1)).sum()
-    return z, log_q, jnp.exp(log_q + log_cell), log_cell
+    log_q = gaussian.log_prob(q, z) + log_cell
+    # below the smallest float a probability is 0: its logarithm has no slope
+    least = jnp.log(jnp.finfo(log_q.dtype).tiny)
+    return z, jnp.where(log_q > least, jnp.exp(log_q), 0), log_cell
+
+
+def values_on(log_joint: Callable[[Array], Array], z: Float[Array, "s m"]) -> Array:
+    """Evaluate the model's log joint at each z, and check what it returns.
+
+    Args:
+        log_joint: from z `s m` to `s` values, -inf where the density is 0.
+        z: `s m`.
+
+    Returns:
+        `s` values, in nats.
+    """
+    return _checks.log_density("log_joint(z)", log_joint(z), "s", s=len(z))
 
 
 def _check(table, shape):
     """Raise unless every other node gives the same, and nothing is cut off."""
-    tolerance = np.sqrt(jnp.finfo(table.mass.dtype).eps)
-    log_joint, mass = (
-        np.asarray(leaf, float) for leaf in (table.log_joint, table.mass)
-    )
+    tolerance = np.sqrt(jnp.finfo(table.q.dtype).eps)
+    log_joint, q = np.asarray(table.log_joint, float), np.asarray(table.q, float)
     joint = np.exp(log_joint - log_joint.max())
     edge = np.pad(np.zeros([size - 2 for size in shape], bool), 1, constant_values=True)
     cut = joint[edge.ravel()].max()
@@ -81,9 +166,11 @@ def _check(table, shape):
             f"log_joint: got p(x, z) still {cut:.1e} of its peak at the grid's edge, "
             "expected a density that vanishes there; rescale z"
         )
-    energy = np.where(mass > 0, mass * log_joint, 0)
+    # as densities: the integral of an energy must not depend on the cells' size
+    log_density = np.where(q > 0, log_joint - float(table.log_cell), 0)
+    energy = q * log_density
     every_other = (slice(None, None, 2),) * len(shape)
-    for what, cells in ("q(z)", mass), ("p(x, z)", joint), ("E_q log p(x, z)", energy):
+    for what, cells in ("q(z)", q), ("p(x, z)", joint), ("E_q log p(x, z)", energy):
         fine, coarse = cells.sum(), cells.reshape(shape)[every_other].sum()
         error = abs(coarse * 2 ** len(shape) - fine) / (1 + abs(fine))
         if not error <= tolerance:
@@ -91,8 +178,3 @@ def _check(table, shape):
                 f"num_nodes: got {shape[0]}, too few for {what}: half as many change "
                 f"its integral by {error:.1e} of itself; give more"
             )
-
-
-def evaluate(log_joint, z):
-    """The model's log joint at each z, checked."""
-    return _checks.log_density("log_joint(z)", log_joint(z), "s", s=len(z))

@@ -1,35 +1,33 @@
 """The variational autoencoder: one encoder network stands in for every E-step.
 
 z ~ N(0, I), x given z ~ N(decode(z), sigma_x^2 I), and for each x the encoder names a
-Gaussian q(z) = N(mean, diag(sigma)^2) (S25 to S27). Sums over dimensions everywhere and
-every constant kept, so that reconstruction - kl is a bound on log p(x) in nats and can
-be laid beside the log-likelihood of any other model.
+Gaussian q(z) = N(mean, diag(sigma)^2) (S25 to S27). The bound is `elbo_terms`, the
+training `step`: one gradient step of algorithm 1 of Kingma and Welling. `fit` is that
+step many times.
 
-The other likelihood, "bernoulli", reads the decoder's output as log odds, for pixels
-that are 0 or 1; sigma_x plays no part in it. Of grey values between, it is a score and
-not a density, and so not to be compared with one.
+Sums over dimensions everywhere and every constant kept, so that reconstruction - kl is
+a bound on log p(x) in nats and can be compared with the log-likelihood of any other
+model.
+
+Every function raises a ValueError where a shape does not fit, a number is not finite,
+`sigma_x` is not above 0, a count is below 1, or `key` is not a typed key.
 """
 
+import functools
 from collections.abc import Callable
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import optax
 from jax.scipy.special import ndtri
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
-from helpers import _autoencoder, _checks, _train, decoder
-from helpers._autoencoder import (
-    VAE,
-    ElboTerms,
-    Likelihood,
-    decode,
-    elbo_terms,
-    encode,
-    init,
-    log_likelihood,
-)
+from helpers import _checks, _functions, _train, decoder, gaussian, network
+from helpers._checks import NotNegative, Optimizer, Positive, checked
+from helpers.gaussian import Gaussian
+from helpers.network import MLP, Sizes
 
 __all__ = [
     "VAE",
@@ -37,27 +35,69 @@ __all__ = [
     "ElboTerms",
     "FitResult",
     "History",
+    "Interrupted",
+    "StepResult",
     "decode",
     "elbo_terms",
     "encode",
     "fit",
     "init",
+    "last_result",
     "latent_grid",
     "log_likelihood",
+    "minibatches",
     "reconstruct",
     "sample",
+    "step",
 ]
 
 
+class VAE(NamedTuple):
+    """Two networks: x `d` to mean and log sigma `2 m`, and z `m` to x `d`."""
+
+    encoder: MLP
+    decoder: MLP
+
+    def _valid(self, name, sizes):
+        """Both networks, which must fit each other; see `_checks.checked`."""
+        read = _checks.reader(MLP)
+        inner = {}
+        encoder = read(f"{name}.encoder", self.encoder, inner)
+        mirrored = read(f"{name}.decoder", self.decoder, sizes)
+        d, m = sizes["d"], sizes["m"]
+        if (inner["m"], inner["d"]) != (d, 2 * m):
+            raise ValueError(
+                f"{name}.encoder: got {inner['m']} inputs and {inner['d']} outputs, "
+                f"expected {d} and {2 * m}: x's dimension, and twice the decoder's {m} "
+                "inputs"
+            )
+        return VAE(encoder, mirrored)
+
+
+class ElboTerms(NamedTuple):
+    """E_q log p(x given z) and KL(q, p(z)): their difference is the bound (S28)."""
+
+    reconstruction: Float[Array, "*n"]
+    kl: Float[Array, "*n"]
+
+
+class StepResult(NamedTuple):
+    """What one step leaves; the terms are MEANS over the minibatch, before the step."""
+
+    params: VAE
+    opt_state: Any
+    terms: ElboTerms
+
+
 class History(NamedTuple):
-    """The terms of each epoch, `t` each: MEANS over points, in nats a point."""
+    """The terms of each epoch, `t` each: MEANS over points, in nats per point."""
 
     training: ElboTerms  # as the epoch went, so on average half an epoch behind
     held_out: ElboTerms | None  # at the end of the epoch
 
 
 class FitResult(NamedTuple):
-    """What training learnt, and how it went."""
+    """What training learned, and how it went."""
 
     params: VAE
     history: History
@@ -72,126 +112,490 @@ class Diverged(FloatingPointError):
         self.result = result
 
 
+class Interrupted(KeyboardInterrupt):
+    """Training was interrupted; `result` is what it had learned."""
+
+    def __init__(self, message: str, result: FitResult):
+        """Keep the result with the message."""
+        super().__init__(message)
+        self.result = result
+
+
+@checked
+def init(key: Key[Array, ""], sizes: Sizes) -> VAE:
+    """Draw an encoder and a decoder that is its mirror image.
+
+    Weights as `network.init` draws them, but log sigma starts at 0 for every x: each q
+    starts as wide as the prior, whatever the scale of the data.
+
+    Args:
+        key: a typed key.
+        sizes: units of each layer, from x to z: (64, 128, 8) has one hidden layer in
+            each network, (64, 8) none, which is the linear VAE.
+
+    Returns:
+        VAE.
+
+    Source: deck, "Variational Auto-Encoder"; Kingma and Welling 2014.
+    """
+    *layers, m = sizes
+    encoder_key, decoder_key = jax.random.split(key)
+    encoder = network.init(encoder_key, (*layers, 2 * m))
+    head = encoder.weights[-1].at[:, m:].set(0)
+    encoder = encoder._replace(weights=(*encoder.weights[:-1], head))
+    return VAE(encoder, network.init(decoder_key, sizes[::-1]))
+
+
+@checked
+def encode(params: VAE, x: Float[Array, "n d"]) -> Gaussian:
+    """The encoder's q for each point (S26, S27).
+
+    q_i(z) = N(mean_i, diag(sigma_i)^2),   mean_i, log sigma_i = encoder(x_i)
+
+    Args:
+        params: the VAE.
+        x: points `n d`.
+
+    Returns:
+        Gaussian with mean `n m` and variance `n m`: one per row, for `jax.vmap`.
+
+    Source: deck, "Variational Auto-Encoder"; Kingma and Welling 2014, appendix C.
+    """
+    mean, log_sigma = jnp.split(network.apply(params.encoder, x), 2, axis=1)
+    return Gaussian(mean, jnp.exp(2 * log_sigma))
+
+
+@checked
+def decode(params: VAE, z: Float[Array, "s m"]) -> Float[Array, "s d"]:
+    """The mean of x for each z, without noise (S25).
+
+    Args:
+        params: the VAE.
+        z: latents `s m`.
+
+    Returns:
+        `s d`.
+
+    Source: deck, "Variational Auto-Encoder".
+    """
+    return decoder.decode(params.decoder, z)
+
+
+@checked
+def log_likelihood(
+    params: VAE,
+    x: Float[Array, "n d"],
+    z: Float[Array, "n m"],
+    *,
+    sigma_x: Positive = 1.0,
+) -> Float[Array, " n"]:
+    """Log density of each point given its own latent, summed over dimensions (S25).
+
+    log p(x given z) = -1/2 sum_d [log(2 pi sigma_x^2)
+                                   + (x_d - decode(z)_d)^2 / sigma_x^2]
+
+    Args:
+        params: the VAE.
+        x: points `n d`.
+        z: latents `n m`, one for each point.
+        sigma_x: the known standard deviation of x given z.
+
+    Returns:
+        `n` values, in nats.
+
+    Source: deck, "Variational Auto-Encoder"; Kingma and Welling 2014, appendix C.
+    """
+    residuals = x - decode(params, z)
+    noise = Gaussian(jnp.zeros(x.shape[1], residuals.dtype), sigma_x**2)
+    return gaussian.log_prob(noise, residuals)
+
+
+@checked
+def elbo_terms(
+    key: Key[Array, ""],
+    params: VAE,
+    x: Float[Array, "n d"],
+    *,
+    num_samples: int = 1,
+    sigma_x: Positive = 1.0,
+) -> ElboTerms:
+    """Both terms of each point's bound, as sums over dimensions (S28, S30, S32).
+
+    ELBO_i = E_q log p(x_i given z) - KL(q_i, N(0, I))
+    E_q log p ~ 1/S sum_s log p(x_i given mean_i + sigma_i eps_is),   eps ~ N(0, I)
+
+    The KL is exact, and of weight 1: beta belongs to what `fit` maximises, and is no
+    part of the bound.
+
+    Args:
+        key: a typed key.
+        params: the VAE.
+        x: points `n d`.
+        num_samples: S, at least 1; memory grows with it.
+        sigma_x: the known standard deviation of x given z.
+
+    Returns:
+        ElboTerms, `n` each, in nats: an unbiased estimate and an exact value.
+
+    Source: deck, "Variational Auto-Encoder"; Kingma and Welling 2014, eq. 10.
+    """
+    eps = draw_eps(key, params, x, num_samples)
+    return pathwise_terms(params, x, eps, sigma_x)
+
+
+def draw_eps(key, params, x, num_samples):
+    """Noise `s n m` from N(0, I), for the samples z = mean + sigma eps (S32)."""
+    latents = len(params.decoder.weights[0])
+    return jax.random.normal(key, (num_samples, len(x), latents), x.dtype)
+
+
+def pathwise_terms(params, x, eps, sigma_x):
+    """The bound's terms as a function of the noise, through which gradients flow."""
+    q = encode(params, x)
+
+    def reconstruction(eps):
+        z = q.mean + jnp.sqrt(q.variance) * eps
+        return log_likelihood(params, x, z, sigma_x=sigma_x)
+
+    kl = jax.vmap(gaussian.kl_to_standard_normal)(q)
+    return ElboTerms(jax.vmap(reconstruction)(eps).mean(axis=0), kl)
+
+
+Terms = Callable[..., ElboTerms]
+
+
+@checked
+def step(
+    key: Key[Array, ""],
+    params: VAE,
+    opt_state: Any,
+    batch: Float[Array, "b d"],
+    *,
+    optimizer: Optimizer,
+    num_samples: int = 1,
+    beta: NotNegative = 1.0,
+    sigma_x: Positive = 1.0,
+    terms: Terms = pathwise_terms,
+) -> StepResult:
+    """One gradient step in both networks: algorithm 1 of Kingma and Welling (S29, S33).
+
+    repeat
+        batch <- a random minibatch of B points                 `minibatches`
+        eps <- random samples from N(0, I)
+        g <- gradient in (theta, phi) of the batch's mean bound, from eps
+        theta, phi <- updated with g                            by the optimiser
+
+    Args:
+        key: a typed key, another at each step.
+        params: the VAE.
+        opt_state: the optimiser's memory; `optimizer.init(params)` at first.
+        batch: the minibatch `b d`.
+        optimizer: from optax, which has the step size.
+        num_samples: samples of z for each point.
+        beta: the weight of the KL, at least 0; the bound has 1.
+        sigma_x: the known standard deviation of x given z.
+        terms: as `fit`.
+
+    Returns:
+        StepResult.
+
+    Source: deck, "Variational Auto-Encoder"; Kingma and Welling 2014, algorithm 1;
+    Higgins et al. 2017 (beta).
+    """
+    eps = draw_eps(key, params, batch, num_samples)
+
+    def loss(params):
+        reconstruction, kl = terms(params, batch, eps, sigma_x)
+        means = ElboTerms(reconstruction.mean(), kl.mean())
+        return -(means.reconstruction - beta * means.kl), means
+
+    gradient, means = jax.grad(loss, has_aux=True)(params)
+    updates, opt_state = _updates(optimizer, gradient, opt_state, params)
+    params = optax.apply_updates(params, updates)
+    return StepResult(params, opt_state, means)
+
+
+def _updates(optimizer, gradient, opt_state, params):
+    """What the optimiser adds to the parameters, and its next memory."""
+    memory = jax.eval_shape(optimizer.init, params)
+    if jax.tree.structure(opt_state) != jax.tree.structure(memory):
+        raise ValueError(
+            f"opt_state: got {type(opt_state).__name__}, expected "
+            "optimizer.init(params) or what the last step returned"
+        )
+    try:
+        return optimizer.update(gradient, opt_state, params)
+    except TypeError as error:
+        raise ValueError(
+            f"optimizer: got one that asks for more than a gradient ({error}), "
+            "expected one for minibatches, such as optax.adam(1e-3)"
+        ) from error
+
+
+@checked
+def minibatches(
+    key: Key[Array, ""], num_points: int, batch_size: int
+) -> Int[Array, "batches size"]:
+    """Shuffle the points into the minibatches of one epoch.
+
+    Each point comes once; the `num_points` mod `batch_size` left over by a shuffle sit
+    that epoch out.
+
+    Args:
+        key: a typed key, another for each epoch.
+        num_points: n.
+        batch_size: B, at most n.
+
+    Returns:
+        `n // B` rows of the B points' indices: `x[rows]` is `batches B d`.
+
+    Source: Kingma and Welling 2014, section 2.3.
+    """
+    _checks.count("batch_size", batch_size, high=num_points)
+    num_batches = num_points // batch_size
+    order = _shuffled(key, num_points).astype(int)
+    return order[: num_batches * batch_size].reshape(num_batches, batch_size)
+
+
+def _shuffled(key, n):
+    """The numbers below n in a random order.
+
+    To sort random bits is several times faster than `jax.random.permutation`, and to
+    sort numbers that hold their places in the last bits as much faster again.
+    """
+    bits = jax.random.bits(key, (n,))
+    if n > 2**16:  # too few bits would be left to chance
+        return jnp.argsort(bits)
+    last = jnp.array(2 ** (n - 1).bit_length() - 1, bits.dtype)
+    return jnp.sort(bits & ~last | jnp.arange(n, dtype=bits.dtype)) & last
+
+
+def _batch_within_points(x, batch_size, **_):
+    _checks.count("batch_size", batch_size, high=len(x))
+
+
+@checked(compiled=False, given=_batch_within_points)
 def fit(
     key: Key[Array, ""],
     params: VAE,
     x: Float[Array, "n d"],
     *,
-    optimizer: Any,
+    optimizer: Optimizer,
     num_epochs: int,
     batch_size: int = 128,
     held_out: Float[Array, "h d"] | None = None,
     num_samples: int = 1,
-    beta: float | Float[Array, ""] = 1.0,
-    sigma_x: float | Float[Array, ""] = 1.0,
-    likelihood: Likelihood = "gaussian",
-    terms: Callable[..., ElboTerms] | None = None,
+    beta: NotNegative = 1.0,
+    sigma_x: Positive = 1.0,
+    terms: Terms | None = None,
     progress: bool | None = None,
 ) -> FitResult:
-    """Raise the bound in both networks together, by stochastic gradient (S29).
+    """Raise the bound in both networks together: `step`, many times over (S29).
 
     maximise  1/B sum_i [E_q log p(x_i given z) - beta KL(q_i, N(0, I))]
 
-    Each epoch shuffles the points and takes them in batches of B; the n mod B left over
-    by a shuffle sit that epoch out. The interrupt button ends the training and returns
-    what was learnt so far, with a history as long as it went. The same optimiser object
-    again, with data of the same shape, starts at once: nothing is compiled anew for
-    another beta or sigma_x.
+    It is this loop, an epoch at a time compiled:
+
+        probe_key, key = jax.random.split(key)
+        for t in range(num_epochs):
+            order_key, noise_key = jax.random.split(jax.random.fold_in(key, t))
+            rows = minibatches(order_key, len(x), batch_size)
+            for step_key, batch in zip(jax.random.split(noise_key, len(rows)), x[rows]):
+                params, opt_state, _ = step(step_key, params, opt_state, batch, ...)
+
+    The interrupt button raises `Interrupted`, which ends a loop over fits too. What was
+    learned so far is the exception's `result`; `last_result()` returns it afterwards.
+
+    The same optimiser object again, with data of the same shape, starts at once:
+    nothing is compiled again for another beta or sigma_x.
 
     Args:
         key: a typed key; the same key gives the same numbers.
         params: the start, from `init` or an earlier fit.
         x: points `n d`.
-        optimizer: any from optax, which has the step size.
+        optimizer: from optax, which has the step size.
         num_epochs: how many, at least 1.
         batch_size: B, at most n.
         held_out: points `h d` that are only looked at.
         num_samples: samples of z for each point and step.
         beta: the weight of the KL, at least 0; the bound has 1.
-        sigma_x: as `log_likelihood`.
-        likelihood: as `log_likelihood`.
+        sigma_x: the known standard deviation of x given z.
         terms: another estimator of the terms, `(params, x, eps, sigma_x) -> ElboTerms`
             with eps `s n m` from N(0, I); its gradient is followed, so it is also the
             place for another gradient.
-        progress: a bar, in notebooks and terminals if None.
+        progress: a bar with the time left; in notebooks and terminals if None.
 
     Returns:
         FitResult.
 
     Raises:
-        ValueError: as `elbo_terms`; or an option is out of range.
+        ValueError: besides the above, an option is out of range.
+        Interrupted: by the interrupt button.
         Diverged: a term is not finite. The message has the epoch and the likely cause,
             the error's `result` the parameters and history up to the epoch before.
 
     Source: deck, "Variational Auto-Encoder"; Kingma and Welling 2014, algorithm 1;
     Higgins et al. 2017 (beta).
     """
-    key, params = _checks.key(key), _autoencoder.checked(params)
-    x, sigma_x = _autoencoder.checked_data(params, x, sigma_x, likelihood)
-    if held_out is not None:
-        held_out, _ = _autoencoder.checked_data(
-            params, held_out, sigma_x, likelihood, "held_out"
-        )
-    beta = _checks.not_negative("beta", beta, "")
-    if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
-        raise ValueError(
-            f"optimizer: got {type(optimizer).__name__}, expected an optax optimiser"
-        )
     dtype = jnp.result_type(x, *jax.tree.leaves(params))
-    params, x, held_out, numbers = jax.tree.map(
-        lambda leaf: leaf.astype(dtype), (params, x, held_out, (beta, sigma_x))
+    params, x, held_out, beta, sigma_x = jax.tree.map(
+        lambda leaf: leaf if leaf.dtype == dtype else leaf.astype(dtype),
+        (params, x, held_out, beta, sigma_x),
     )
-    options = (
-        *(terms or _autoencoder.TERMS[likelihood], optimizer),
-        _checks.count("num_epochs", num_epochs),
-        _checks.count("num_samples", num_samples),
-        _checks.count("batch_size", batch_size, high=len(x)),
-        *(params.decoder.weights[0].shape[0], progress),
+    x = _train.on_automatic_mesh(x)
+    probe = x[:batch_size] if held_out is None else _train.on_automatic_mesh(held_out)
+    begin = _functions.compiled(_begin, optimizer=optimizer, num_samples=num_samples)
+    key, opt_state, probe_eps = begin(key, params, probe)
+    epoch = _functions.compiled(
+        _epoch,
+        optimizer=optimizer,
+        batch_size=batch_size,
+        num_samples=num_samples,
+        terms=pathwise_terms if terms is None else terms,
     )
-    params, values, finite = _train.run(key, params, x, held_out, numbers, options)
-    columns = [jnp.asarray(column) for column in values.T]
-    training, seen = ElboTerms(*columns[:2]), ElboTerms(*columns[2:])
-    history = History(training, None if held_out is None else seen)
-    result = FitResult(params, history)
-    if not finite:
-        cause = _likely_cause(x, sigma_x, likelihood)
-        raise Diverged(
-            f"epoch {len(values) + 1} of {num_epochs}: the bound is not a finite "
-            f"number. {cause} The parameters after epoch {len(values)} are in this "
-            "error's `result`.",
-            result,
-        )
+    watched = _train.watch(
+        lambda t, state: epoch(key, t, state, x, probe, probe_eps, beta, sigma_x),
+        (params, opt_state),
+        num_epochs,
+        caption=_caption_with_held_out if held_out is not None else _caption,
+        progress=progress,
+    )
+    result = FitResult(watched.state[0], _history(watched.epochs, dtype, held_out))
+    if watched.ended != "done":
+        _raise(watched, result, num_epochs, x, sigma_x)
     return result
 
 
-def reconstruct(
-    params: VAE, x: Float[Array, "n d"], *, likelihood: Likelihood = "gaussian"
-) -> Float[Array, "n d"]:
+def _begin(key, params, probe, *, optimizer, num_samples):
+    """The epochs' key, the optimiser's memory, and the noise that each epoch ends with.
+
+    That noise is the same each time, so the curve moves because the parameters do.
+    """
+    probe_key, key = jax.random.split(key)
+    probe_eps = draw_eps(probe_key, params, probe, num_samples)
+    return key, optimizer.init(params), probe_eps
+
+
+def _epoch(
+    key,
+    t,
+    state,
+    x,
+    probe,
+    probe_eps,
+    beta,
+    sigma_x,
+    *,
+    optimizer,
+    batch_size,
+    num_samples,
+    terms,
+):
+    """Take a step with each minibatch; then look at the bound on the probe."""
+    order_key, noise_key = jax.random.split(jax.random.fold_in(key, t))
+    rows = minibatches(order_key, len(x), batch_size)
+
+    def one_step(state, key_and_rows):
+        step_key, batch_rows = key_and_rows
+        params, opt_state = state
+        result = step(
+            step_key,
+            params,
+            opt_state,
+            x[batch_rows],
+            optimizer=optimizer,
+            num_samples=num_samples,
+            beta=beta,
+            sigma_x=sigma_x,
+            terms=terms,
+        )
+        return (result.params, result.opt_state), result.terms
+
+    keys = jax.random.split(noise_key, len(rows))
+    state, during = jax.lax.scan(one_step, state, (keys, rows))
+    at_the_end = terms(state[0], probe, probe_eps, sigma_x)
+    means = [jax.tree.map(jnp.mean, each) for each in (during, at_the_end)]
+    return state, History(*means)
+
+
+def _caption(report):
+    return f"ELBO {report.training.reconstruction - report.training.kl:.2f}"
+
+
+def _caption_with_held_out(report):
+    held_out = report.held_out.reconstruction - report.held_out.kl
+    return f"{_caption(report)}, held out {held_out:.2f}"
+
+
+def _history(epochs, dtype, held_out):
+    """The epochs' reports as arrays over epochs."""
+    columns = np.reshape([jax.tree.leaves(report) for report in epochs], (-1, 4))
+    columns = [jnp.asarray(column, dtype) for column in columns.T]
+    at_the_end = None if held_out is None else ElboTerms(*columns[2:])
+    return History(ElboTerms(*columns[:2]), at_the_end)
+
+
+# What `last_result` returns.
+_kept = []
+
+
+def last_result() -> FitResult | None:
+    """What the last fit that was interrupted or diverged had learned; None if none was.
+
+    Returns:
+        FitResult, as in the exception's `result`.
+    """
+    return _kept[-1] if _kept else None
+
+
+def _raise(watched, result, num_epochs, x, sigma_x):
+    _kept[:] = [result]
+    num_good = len(watched.epochs)
+    if watched.ended == "interrupted":
+        raise Interrupted(
+            f"interrupted after {num_good} of {num_epochs} epochs; what was learned so "
+            "far is vae.last_result()",
+            result,
+        )
+    raise Diverged(
+        f"epoch {num_good + 1} of {num_epochs}: the bound is not a finite number. "
+        f"{_likely_cause(x, sigma_x)} The parameters after epoch {num_good} are in "
+        "this error's `result`, which vae.last_result() returns too.",
+        result,
+    )
+
+
+def _likely_cause(x, sigma_x):
+    """What to change first; a guess, from the scale of the data."""
+    spread = jnp.std(x)
+    if spread > 30 * sigma_x:
+        return (
+            f"The likely cause is sigma_x = {sigma_x:.3g} beside data that spread by "
+            f"{spread:.3g}: the slope grows as 1 / sigma_x^2. Raise sigma_x, or lower "
+            "the optimiser's step size."
+        )
+    return "The likely cause is the optimiser's step size: lower it."
+
+
+@checked
+def reconstruct(params: VAE, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
     """Decode the mean of each point's q: decode(encode(x).mean).
 
     Args:
         params: the VAE.
         x: points `n d`.
-        likelihood: as `decode`.
 
     Returns:
         `n d`.
 
-    Raises:
-        ValueError: as `encode` and `decode`.
-
     Source: Kingma and Welling 2014.
     """
-    return decode(params, encode(params, x).mean, likelihood=likelihood)
+    return decode(params, encode(params, x).mean)
 
 
+@checked
 def sample(
-    key: Key[Array, ""],
-    params: VAE,
-    num_samples: int,
-    *,
-    sigma_x: float | Float[Array, ""] = 1.0,
-    likelihood: Likelihood = "gaussian",
+    key: Key[Array, ""], params: VAE, num_samples: int, *, sigma_x: Positive = 1.0
 ) -> tuple[Float[Array, "n d"], Float[Array, "n m"]]:
     """Ancestral samples: z from the prior, then x given z, noise and all (S25).
 
@@ -199,81 +603,58 @@ def sample(
         key: a typed key.
         params: the VAE.
         num_samples: how many, at least 1.
-        sigma_x: as `log_likelihood`.
-        likelihood: as `log_likelihood`.
+        sigma_x: the known standard deviation of x given z.
 
     Returns:
         points `n d`, and the latent `n m` that each came from: `decode` gives the
         picture without noise.
 
-    Raises:
-        ValueError: as `decoder.sample`; or the likelihood is another word.
-
     Source: deck, "Variational Auto-Encoder".
     """
-    _checks.one_of("likelihood", likelihood, "gaussian", "bernoulli")
-    params = _autoencoder.checked(params)
-    if likelihood == "gaussian":
-        return decoder.sample(key, params.decoder, num_samples, sigma_x=sigma_x)
-    x_key, z_key = jax.random.split(_checks.key(key))
-    _, z = decoder.sample(z_key, params.decoder, num_samples)
-    probabilities = decode(params, z, likelihood=likelihood)
-    drawn = jax.random.bernoulli(x_key, probabilities)
-    return drawn.astype(probabilities.dtype), z
+    return decoder.sample(key, params.decoder, num_samples, sigma_x=sigma_x)
 
 
+def _below_one(name, value, *shapes, **sizes):
+    value = _checks.positive(name, value, *shapes, **sizes)
+    if not _checks.is_traced(value) and value >= 1:
+        raise ValueError(f"{name}: got {value}, expected a number below 1")
+    return value
+
+
+def _of_a_plane(params, **_):
+    latents = len(params.decoder.weights[0])
+    if latents != 2:
+        raise ValueError(f"params: got a z of {latents} dimensions, expected two")
+
+
+@checked(given=_of_a_plane)
 def latent_grid(
     params: VAE,
     *,
-    num_per_axis: int = 20,
-    mass: float = 0.95,
-    likelihood: Likelihood = "gaussian",
+    num_per_axis: Annotated[int, functools.partial(_checks.count, low=2)] = 20,
+    mass: Annotated[float | Float[Array, ""], _below_one] = 0.95,
 ) -> tuple[Float[Array, "rows columns d"], Float[Array, "rows columns 2"]]:
     """Decode a grid over a two-dimensional latent, laid out as its picture is.
 
-    The grid's lines are quantiles of the prior, with as much of it between any two.
+    The grid's lines are quantiles of the prior, with equal mass between neighbours.
 
     Args:
         params: a VAE of a two-dimensional z.
         num_per_axis: how many lines each way, at least 2.
         mass: how much of the prior lies between the outermost lines, between 0 and 1.
-        likelihood: as `decode`.
 
     Returns:
         means of x, `rows columns d`, and their z: the first grows from left to right,
         the second from the bottom row to the top.
 
     Raises:
-        ValueError: z has not two dimensions, or an option is out of range.
+        ValueError: besides the above, z does not have two dimensions, or an option is
+            out of range.
 
     Source: Kingma and Welling 2014, figure 4.
     """
-    params = _autoencoder.checked(params)
-    latents = params.decoder.weights[0].shape[0]
-    if latents != 2:
-        raise ValueError(f"params: got a z of {latents} dimensions, expected two")
-    num_per_axis = _checks.count("num_per_axis", num_per_axis, low=2)
-    mass = _checks.positive("mass", mass, "")
-    if not isinstance(mass, jax.core.Tracer) and not mass < 1:
-        raise ValueError(f"mass: got {mass}, expected a number below 1")
-    z = _quantiles(mass, num_per_axis, params.decoder.weights[0].dtype)
-    x = decode(params, z.reshape(-1, 2), likelihood=likelihood)
+    quantiles = 0.5 + mass * jnp.linspace(-0.5, 0.5, num_per_axis)
+    line = ndtri(quantiles).astype(params.decoder.weights[0].dtype)
+    z = jnp.stack(jnp.meshgrid(line, line[::-1]), axis=-1)
+    x = decode(params, z.reshape(-1, 2))
     return x.reshape(num_per_axis, num_per_axis, -1), z
-
-
-@partial(jax.jit, static_argnums=(1, 2))  # one program for what would be thirty
-def _quantiles(mass, num_per_axis, dtype):
-    line = ndtri(0.5 + mass * jnp.linspace(-0.5, 0.5, num_per_axis)).astype(dtype)
-    return jnp.stack(jnp.meshgrid(line, line[::-1]), axis=-1)
-
-
-def _likely_cause(x, sigma_x, likelihood):
-    """What to change first; a guess, from the scale of the data."""
-    spread = jnp.std(x)
-    if likelihood == "gaussian" and spread > 30 * sigma_x:
-        return (
-            f"The likely cause is sigma_x = {sigma_x:.3g} beside data that spread by "
-            f"{spread:.3g}: the slope grows as 1 / sigma_x^2. Raise sigma_x, or lower "
-            "the optimiser's step size."
-        )
-    return "The likely cause is the optimiser's step size: lower it."

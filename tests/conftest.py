@@ -1,13 +1,16 @@
-"""What every test runs under."""
+"""What every test runs under, and which tests an option adds."""
 
+import contextlib
+import ctypes
+import gc
 import os
 import re
 from pathlib import Path
 
-# Before anything imports matplotlib: no test opens a window.
+# No test opens a window. This must be set before anything imports matplotlib.
 os.environ["MPLBACKEND"] = "Agg"
-# Before anything imports JAX, and for kernels too: the same cells run in several tests,
-# and compile once.
+# Several tests and kernels run the same cells. They share one folder of compiled
+# programs, so that each program is compiled once. JAX reads this when it is imported.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(
     Path(__file__).parents[1] / ".pytest_cache" / "jax"
 )
@@ -17,17 +20,17 @@ import hypothesis
 import jax
 import jaxtyping
 import pytest
-from xdist.scheduler import LoadFileScheduling
 
 # Identities are checked to the last digits of a double.
 jax.config.update("jax_enable_x64", True)
 # A missing axis must be an error, not a silently wrong sum.
 jax.config.update("jax_numpy_rank_promotion", "raise")
-# So must a number that is none.
+# A NaN that nobody asked for must be an error, too.
 jax.config.update("jax_debug_nans", True)
 
-# The same examples each time, and no clock: a compilation may come at any of them. A
-# smaller seed is no simpler example, so none is looked for.
+# Hypothesis draws the same examples each time, and without a deadline, because any
+# example may be the first that compiles. Shrinking is off: the examples are keys of a
+# random generator, and a smaller key is not a simpler example.
 hypothesis.settings.register_profile(
     "course",
     derandomize=True,
@@ -39,46 +42,50 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("course")
 
 HERE = Path(__file__).parent
-# What the plain line leaves out: by folder, the options that run it, and what it takes.
+# Folders that run only if one of these options is given, and the reason.
 LEFT_OUT = {
-    "browser": (["--browser"], "need Chromium"),
-    "environments": (["--environments", "--trust"], "take minutes"),
+    "thorough": (["--thorough", "--trust"], "which take minutes"),
+    "browser": (["--browser"], "which need Chromium"),
 }
-# Each minutes long, and a notebook's tests in them need none of another's: so they are
-# dealt to the workers by the notebook.
-BY_NOTEBOOK = [
-    "test_run_again.py",
-    "test_locked_down.py",
-    "test_restarted.py",
-    "test_notebooks_in_browser.py",
-]
-# What takes longest comes first, or at the end one worker would wait for the other.
-FIRST = [*BY_NOTEBOOK, "test_scale.py"]
 # The kinds of tests that `--trust` selects and counts, each a marker.
 KINDS = ["row", "mutation", "property", "bad_input", "environment"]
+# What takes longest starts first. Otherwise one worker waits for the other at the end.
+LONGEST_FIRST = [
+    "test_run_again.py",
+    "test_locked_down.py",
+    "test_notebooks_in_browser.py",
+    "test_scale.py",
+    "05_vae.ipynb",
+    "04_em_convergence.ipynb",
+    "06_reparameterization.ipynb",
+    "03_elbo_and_jensen.ipynb",
+    "02_three_difficulty_cases.ipynb",
+    "01_mle_revisited.ipynb",
+    "test_exercises.py",
+    "test_explorer.py",
+]
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure():
-    # The notebooks' own setting, with which these tests take a third less time.
+    # With the notebooks' own compiler flags the tests take a third less time.
     # test_scale.py and the benchmarks run programs as XLA makes them by default.
-    from helpers import course  # not before the checks of its types are in place
+    from helpers import course  # only after jaxtyping's checks are in place
 
-    if course._own_flags():  # a version of jaxlib whose flags are known
-        # The other tests have the other processor: more threads would take longer.
-        os.environ.setdefault("XLA_FLAGS", "--xla_cpu_parallel_codegen_split_count=1")
+    given = "XLA_FLAGS" in os.environ
     course.for_small_problems()
+    if not given and "XLA_FLAGS" in os.environ:  # a jaxlib whose flags are known
+        # Compile on one thread, because the other processor runs other tests.
+        os.environ["XLA_FLAGS"] += " --xla_cpu_parallel_codegen_split_count=1"
 
 
 def pytest_addoption(parser):
+    parser.addoption("--thorough", action="store_true", help="run tests/thorough too")
     parser.addoption("--browser", action="store_true", help="run tests/browser too")
     parser.addoption(
         "--screenshots",
         default=HERE / "browser" / "screenshots",
         help="folder for the pictures that tests/browser takes",
-    )
-    parser.addoption(
-        "--environments", action="store_true", help="run tests/environments too"
     )
     parser.addoption(
         "--trust",
@@ -88,17 +95,17 @@ def pytest_addoption(parser):
 
 
 def left_out(config):
-    """Return the folders that no option asks for."""
+    """Return the folders that no given option includes, each with a sentence."""
     return {
-        HERE / folder: f"which {why}; {options[0]} runs them"
+        HERE / folder: f"tests/{folder}, {why}; {options[0]} runs them"
         for folder, (options, why) in LEFT_OUT.items()
-        if not any(map(config.getoption, options))
+        if not any(config.getoption(option) for option in options)
     }
 
 
 def pytest_ignore_collect(collection_path, config):
     folders = {collection_path, *collection_path.parents}
-    # None leaves it to pytest
+    # None leaves the decision to pytest.
     return True if folders & left_out(config).keys() else None
 
 
@@ -109,36 +116,24 @@ def pytest_collection_modifyitems(config, items):
         if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
             item.add_marker("property")
     if config.getoption("--trust"):
-        counted = [any(map(item.get_closest_marker, KINDS)) for item in items]
-        others = [i for i, kept in zip(items, counted, strict=True) if not kept]
-        items[:] = [i for i, kept in zip(items, counted, strict=True) if kept]
+        counted, others = [], []
+        for item in items:
+            is_counted = any(item.get_closest_marker(kind) for kind in KINDS)
+            (counted if is_counted else others).append(item)
+        items[:] = counted
         config.hook.pytest_deselected(items=others)
     items.sort(key=place)
 
 
 def place(item):
-    """Return where a test comes in the order: those of FIRST, notebooks, all others."""
-    if item.path.name in FIRST:
-        return FIRST.index(item.path.name)
-    return len(FIRST) + (item.path.suffix != ".ipynb")
-
-
-class Scheduling(LoadFileScheduling):
-    """Deals tests to workers by their file, and a few files by the notebook."""
-
-    def _split_scope(self, nodeid):
-        file, notebook = nodeid.split("::")[0], re.search(r"\[.*?(\d\d_\w+)", nodeid)
-        dealt = notebook and Path(file).name in BY_NOTEBOOK
-        return f"{file} {notebook[1]}" if dealt else file
-
-
-def pytest_xdist_make_scheduler(config, log):
-    return Scheduling(config, log)
+    """Return where a test comes in the order."""
+    name = item.path.name
+    return LONGEST_FIRST.index(name) if name in LONGEST_FIRST else len(LONGEST_FIRST)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_makereport(item, call):
-    # before the report is made, which carries it from xdist's workers to the summary
+    # Before the report is made, because it carries this from a worker to the summary.
     statistics = getattr(item, "hypothesis_statistics", "")
     if call.when == "call" and statistics:
         tried = sum(map(int, re.findall(r"(\d+) passing", statistics)))
@@ -147,9 +142,9 @@ def pytest_runtest_makereport(item, call):
 
 def pytest_terminal_summary(terminalreporter, config):
     asked_for = [Path(arg.split("::")[0]).resolve() for arg in config.args]
-    for folder, why in left_out(config).items():
+    for folder, sentence in left_out(config).items():
         if folder.exists() and any(folder.is_relative_to(path) for path in asked_for):
-            terminalreporter.write_line(f"left out: tests/{folder.name}, {why}")
+            terminalreporter.write_line(f"left out: {sentence}")
     if config.getoption("--trust"):
         terminalreporter.section("tried")
         for kind in KINDS:
@@ -177,17 +172,18 @@ def tried(kind, terminalreporter):
 
 @pytest.fixture(autouse=True, scope="module")
 def free_memory():
-    """Or a worker would come to hold some thousands, of more than a MB each."""
+    """Forget compiled programs after a module: thousands take more than a MB each."""
     yield
-    from helpers import course  # not before the checks of its types are in place
-
-    course.free_memory()
+    jax.clear_caches()
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # glibc alone has it
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 @pytest.fixture
 def nan_is_meant():
-    """Allow NaN, where it is the subject or fills what a climb did not reach."""
-    # not `jax.debug_nans`, which holds in one thread alone
+    """Allow NaN, where it is the subject or fills the part that a fit did not reach."""
+    # Not `jax.debug_nans`, which holds in one thread alone.
     jax.config.update("jax_debug_nans", False)
     yield
     jax.config.update("jax_debug_nans", True)
@@ -203,7 +199,7 @@ def as_user(nan_is_meant):
 
 @pytest.fixture
 def no_leaks():
-    """Refuse a traced value that outlives its function; nothing stays compiled."""
+    """Refuse a traced value that outlives its function."""
     with jax.checking_leaks():
         yield
 

@@ -116,6 +116,32 @@ def test_each_term_is_what_it_is_called():
         np.testing.assert_allclose(term, expected, rtol=1e-10, atol=1e-14)
 
 
+def test_the_forms_are_the_same_compiled():
+    forms = bounds.decompositions(LOG_JOINT, ANY_Q, MIXTURE.weights)
+    compiled = jax.jit(bounds.decompositions)(LOG_JOINT, ANY_Q, MIXTURE.weights)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), compiled, forms
+    )
+
+
+def test_without_a_q_there_is_no_bound(refused):
+    with refused("log_joint", "NoneType", "real numbers"):
+        bounds.elbo(None)
+
+
+def test_a_wide_q_in_single_precision_has_its_closed_form():
+    # where the prior itself is below the smallest float
+    q = Gaussian(jnp.array([2.0], jnp.float32), jnp.array(9.0, jnp.float32))
+
+    def log_joint(z):
+        return gaussian.log_prob(Gaussian(jnp.zeros(1, z.dtype), 1.0), z)
+
+    forms = bounds.decompositions(log_joint, q, Gaussian([0.0], 1.0))
+    expected = gaussian.kl_to_standard_normal(q)
+    np.testing.assert_allclose(forms.reconstruction_kl.kl, expected, rtol=1e-5)
+    np.testing.assert_allclose(forms.reconstruction_kl.reconstruction, 0, atol=1e-5)
+
+
 def test_zeros_of_q_contribute_exactly_nothing():
     q = jnp.array([[0.25, 0.75, 0.0]])
     log_joint = jnp.array([[-1.0, -2.0, -jnp.inf]])
@@ -286,6 +312,10 @@ def test_dtype_is_kept(dtype):
         ([[-np.inf] * 2], [[0.5, 0.5]], "log_joint", "-inf for every z", "finite"),
         (bent_joint, Gaussian(np.zeros(3), 1.0), "q.mean", "3 dimensions", "one or"),
         (bent_joint, Gaussian([0.0], -1.0), "q.variance", "-1.0", "above 0"),
+        (bent_joint, ANY_Q, "q", "ArrayImpl", "Gaussian(mean, variance)"),
+        (LOG_JOINT, STANDARD, "log_joint", "ArrayImpl", "a function"),
+        (None, ANY_Q, "log_joint", "NoneType", "real numbers"),
+        (LOG_JOINT, None, "q", "NoneType", "real numbers"),
         (lambda z: z, STANDARD, "log_joint(z)", "(2001, 1)", "(s)"),
         (bent_joint, Gaussian([0.0], 1e-6), "num_nodes", "2001", "give more"),
         (lambda z: 0 * z[:, 0], STANDARD, "log_joint", "at the grid's edge", "rescale"),

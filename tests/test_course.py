@@ -1,88 +1,27 @@
-"""XLA compiles quickly where that is asked for, and gives its memory back."""
+"""What a first cell sets up: fast compiling, and programs kept for the next kernel."""
 
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import jaxlib
+import matplotlib.pyplot as plt
+import numpy as np
+import platformdirs
 import pytest
 
 from helpers import course
 
-PROGRAMS = """
-import jax
-import psutil
-from helpers import course
+# A kernel as a reader starts it, without the settings of these tests.
+OURS = ("COVERAGE", "COURSE_", "JAX_", "MPLBACKEND", "XLA_")
 
 
-def taken():
-    return psutil.Process().memory_info().rss / 1e6
-
-
-def compiled(sizes):
-    for n in sizes:
-        jax.jit(lambda x: x @ x.T)(jax.numpy.ones((n, 3))).block_until_ready()
-
-
-compiled(range(1, 3))
-before = taken()
-compiled(range(3, 63))
-between = taken()
-course.free_memory()
-print(between - before, taken() - before)
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only glibc returns it at once")
-def test_memory_of_programs_is_given_back():
-    python = [sys.executable, "-c", PROGRAMS]
-    run = subprocess.run(python, capture_output=True, text=True, check=True)
-    grown, left = map(float, run.stdout.split())
-    # a MB and more for each of 60 programs, or in later versions above half a MB
-    assert grown > (60 if jaxlib.__version__.startswith("0.10.") else 20)
-    assert left < grown / 3
-
-
-def test_functions_and_arrays_outlive_it():
-    triple, x = jax.jit(lambda x: 3 * x), jnp.arange(4.0)
-    before = triple(x)
-    course.free_memory()
-    assert (triple(x) == before).all()
-    assert (before == jnp.array([0.0, 3.0, 6.0, 9.0])).all()
-
-
-COMPILED = """
-import time
-import jax
-import numpy as np
-from helpers import course, em, mixture
-
-{setup}
-x = np.random.default_rng(0).normal(size=(300, 2))
-start = mixture.init_from_data(jax.random.key(0), x, 3, covariance_type="full")
-begin = time.process_time()
-for num_steps in range(1, 5):  # each a program of its own, and next to no work
-    em.fit(start, x, num_steps=num_steps)
-print(time.process_time() - begin)
-"""
-
-
-def seconds_of(setup):
-    ours = "COVERAGE", "JAX_", "XLA_"  # what counts branches would be timed, too
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
-    python = [sys.executable, "-c", COMPILED.format(setup=setup)]
-    run = subprocess.run(
-        python, capture_output=True, text=True, check=True, env=environment
-    )
-    return float(run.stdout)
-
-
-@pytest.mark.skipif(not course._own_flags(), reason="not known for this jaxlib")
-def test_small_problems_compile_quickly():
-    quick, usual = map(seconds_of, ("course.for_small_problems()", ""))
-    assert quick < 0.8 * usual
+def without_settings(**environment):
+    """Return this process's environment without what the tests have set in it."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(OURS)}
+    return kept | {k: str(v) for k, v in environment.items()}
 
 
 def flags_after(monkeypatch, version, given):
@@ -93,10 +32,286 @@ def flags_after(monkeypatch, version, given):
     return os.environ["XLA_FLAGS"]
 
 
-def test_flags_that_are_given_come_last_and_so_win(monkeypatch):
+def test_flags_that_the_user_gave_come_last_and_so_take_precedence(monkeypatch):
     flags = flags_after(monkeypatch, "0.10.2", "--xla_backend_optimization_level=3")
     assert flags == f"{course.QUICK['0.10']} --xla_backend_optimization_level=3"
 
 
-def test_another_version_is_left_alone(monkeypatch):
+def test_nothing_changes_for_a_version_whose_flags_are_not_known(monkeypatch):
     assert flags_after(monkeypatch, "0.99.1", "--some=1") == "--some=1"
+
+
+@pytest.fixture
+def home(monkeypatch, tmp_path):
+    """A user's empty cache folder, and JAX as it is where nobody has set up a cache."""
+    home = tmp_path / "cache"
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda *_, **__: home)
+    monkeypatch.delenv("COURSE_CACHE", raising=False)
+    monkeypatch.delenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", raising=False)
+    names = (
+        "jax_compilation_cache_dir",
+        "jax_enable_compilation_cache",
+        "jax_persistent_cache_min_compile_time_secs",
+    )
+    before = {name: getattr(jax.config, name) for name in names}
+    jax.config.update("jax_compilation_cache_dir", None)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+    yield home
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+def test_start_sets_up_everything_and_may_run_again(home):
+    jax.config.update("jax_enable_x64", False)
+    with plt.rc_context():
+        for _ in range(2):
+            course.start()
+            assert jax.numpy.ones(()).dtype == np.float64
+            assert course._own_flags() in os.environ["XLA_FLAGS"]
+            assert jax.config.jax_compilation_cache_dir.startswith(str(home))
+            assert jax.config.jax_persistent_cache_min_compile_time_secs == 0
+            assert not plt.rcParams["axes.spines.top"]
+
+
+def test_the_folder_is_named_after_the_version_and_the_processor(home, monkeypatch):
+    course.keep_compiled_programs()
+    folder = Path(jax.config.jax_compilation_cache_dir)
+    assert folder.parent == home
+    assert folder.is_dir()
+    assert folder.name.startswith(f"jaxlib-{jaxlib.__version__}-")
+    other_processor = {}
+
+    def read_text(path, *_):
+        assert path == Path("/proc/cpuinfo")
+        return other_processor["lines"]
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    names = [folder.name]
+    for lines in (
+        "processor : 0\nmodel name : A\nflags : fpu avx2\ncpu MHz : 2000",
+        "processor : 0\nmodel name : A\nflags : fpu avx2 avx512f\ncpu MHz : 2000",
+        "processor : 0\nCPU part : 0xd0c\nFeatures : asimd sve",
+    ):
+        for mhz in ("2000", "3141"):  # changes all the time and does not count
+            other_processor["lines"] = lines.replace("2000", mhz)
+            jax.config.update("jax_compilation_cache_dir", None)
+            course.keep_compiled_programs()
+            names.append(Path(jax.config.jax_compilation_cache_dir).name)
+    assert names[1::2] == names[2::2]
+    assert len(set(names)) == 4
+
+
+def test_a_processor_without_proc_cpuinfo_is_told_by_what_numpy_found(
+    home, monkeypatch
+):
+    def read_text(path, *_):
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    names = []
+    for found in (["NEON"], ["NEON", "SVE"]):
+        monkeypatch.setattr(
+            np, "show_config", lambda mode, f=found: {"SIMD Extensions": {"found": f}}
+        )
+        jax.config.update("jax_compilation_cache_dir", None)
+        course.keep_compiled_programs()
+        names.append(jax.config.jax_compilation_cache_dir)
+    assert names[0] != names[1]
+
+
+@pytest.mark.parametrize("value", ["off", "OFF", "0", "no"])
+def test_one_variable_switches_the_cache_off(home, monkeypatch, value):
+    monkeypatch.setenv("COURSE_CACHE", value)
+    course.keep_compiled_programs()
+    assert jax.config.jax_compilation_cache_dir is None
+    assert not home.exists()
+
+
+def test_a_folder_that_the_user_gave_to_jax_is_kept(home, tmp_path):
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path / "mine"))
+    course.keep_compiled_programs()
+    assert jax.config.jax_compilation_cache_dir == str(tmp_path / "mine")
+    assert jax.config.jax_persistent_cache_min_compile_time_secs == 1
+    assert not home.exists()
+
+
+def test_a_cache_that_the_user_switched_off_in_jax_stays_off(home):
+    jax.config.update("jax_enable_compilation_cache", False)
+    course.keep_compiled_programs()
+    assert jax.config.jax_compilation_cache_dir is None
+    assert not home.exists()
+
+
+def test_the_users_own_least_time_to_compile_is_kept(home, monkeypatch):
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1")
+    course.keep_compiled_programs()
+    assert jax.config.jax_compilation_cache_dir
+    assert jax.config.jax_persistent_cache_min_compile_time_secs == 1
+
+
+def test_there_is_no_cache_where_no_folder_can_be_made(home, capfd):
+    home.write_text("a file where the folder would be")
+    course.keep_compiled_programs()
+    assert jax.config.jax_compilation_cache_dir is None
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "~/.cache/companion",  # what Python makes of "~" if nobody knows where that is
+        "nobody/.cache/companion",  # a home that does not exist
+    ],
+)
+def test_there_is_no_cache_for_a_user_without_a_home(
+    home, monkeypatch, tmp_path, place
+):
+    path = Path(place) if place.startswith("~") else tmp_path / place
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda *_, **__: path)
+    monkeypatch.chdir(tmp_path)
+    course.keep_compiled_programs()
+    assert jax.config.jax_compilation_cache_dir is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def kept_program(folder, name, *, size, used):
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    path.touch()
+    os.truncate(path, size)  # takes no room on the disk
+    os.utime(path, (used, used))
+    return path
+
+
+def test_programs_of_other_versions_are_removed(home):
+    old = kept_program(home / "jaxlib-0.9.1-abc", "a-cache", size=10, used=5)
+    other = kept_program(
+        home / f"jaxlib-{jaxlib.__version__}-abc", "a-cache", size=10, used=5
+    )
+    not_ours = kept_program(home / "notes", "a", size=10, used=5)
+    course.keep_compiled_programs()
+    assert not old.parent.exists()
+    assert other.exists()
+    assert not_ours.exists()
+
+
+def test_programs_not_used_for_longest_are_removed_beyond_200_mb(home):
+    folders = [home / f"jaxlib-{jaxlib.__version__}-{name}" for name in ("a", "b")]
+    programs = [
+        kept_program(folders[used % 2], f"{used}-cache", size=60_000_000, used=used)
+        for used in range(1, 8)
+    ]
+    course.keep_compiled_programs()
+    assert [program.exists() for program in programs] == 4 * [False] + 3 * [True]
+
+
+def test_a_program_that_another_kernel_just_removed_is_no_error(home, monkeypatch):
+    folder = home / f"jaxlib-{jaxlib.__version__}-a"
+    kept_program(folder, "a-cache", size=300_000_000, used=1)
+
+    def unlink(path):
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    (folder / "gone-cache").symlink_to(folder / "nowhere")
+    course.keep_compiled_programs()
+    assert jax.config.jax_compilation_cache_dir
+
+
+# A kernel in small: prints how many programs were compiled, and a result of theirs.
+KERNEL = """
+import collections
+import sys
+from pathlib import Path
+
+import jax
+import platformdirs
+
+platformdirs.user_cache_path = lambda *_, **__: Path(sys.argv[1])
+from helpers import course
+
+counts = collections.Counter()
+jax.monitoring.register_event_listener(lambda event, **_: counts.update([event]))
+course.start()
+{between}
+x = jax.numpy.linspace(0.0, 1.0, 100)
+result = jax.numpy.sin(x) @ jax.numpy.cos(x)
+asked = counts["/jax/compilation_cache/compile_requests_use_cache"]
+found = counts["/jax/compilation_cache/cache_hits"]
+print(asked, found, float(result).hex())
+"""
+
+
+def kernel(home, between=""):
+    """Start one in which `between` runs after the first cell."""
+    return subprocess.Popen(
+        [sys.executable, "-c", KERNEL.format(between=between), home],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=without_settings(),
+    )
+
+
+def ended(process):
+    """Return how many programs it asked the cache for and found, and its result."""
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert errors == ""  # no warning, whatever happens to the folder
+    asked, found, result = output.split()
+    return int(asked), int(found), result
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    """A folder that a first kernel has filled, and what that kernel printed."""
+    home = tmp_path_factory.mktemp("first") / "cache"
+    return home, ended(kernel(home))
+
+
+def test_a_second_kernel_compiles_nothing(first):
+    home, (asked, found, result) = first
+    assert asked > 3
+    assert found == 0
+    assert ended(kernel(home)) == (asked, asked, result)
+
+
+def test_kernels_that_start_at_once_do_not_disturb_each_other(tmp_path, first):
+    _, (_, _, result) = first
+    both = [kernel(tmp_path / "cache") for _ in range(2)]
+    assert [ended(process)[2] for process in both] == [result, result]
+
+
+@pytest.mark.parametrize("kept", [0, 100], ids=["empty", "cut off"])
+def test_programs_that_were_half_written_are_compiled_without_a_word(
+    tmp_path, first, kept
+):
+    """As a kernel leaves them that was ended meanwhile, or a disk that is full."""
+    home, (asked, _, result) = first
+    folder = next(home.iterdir())
+    (tmp_path / folder.name).mkdir()
+    for path in folder.iterdir():
+        (tmp_path / folder.name / path.name).write_bytes(path.read_bytes()[:kept])
+    assert ended(kernel(tmp_path)) == (asked, 0, result)
+
+
+def test_a_folder_removed_meanwhile_is_missed_without_a_word(tmp_path, first):
+    _, (asked, _, result) = first
+    between = "import shutil; shutil.rmtree(sys.argv[1])"
+    assert ended(kernel(tmp_path / "cache", between)) == (asked, 0, result)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others have folders of their own")
+@pytest.mark.parametrize("given", [True, False])
+def test_the_folder_is_where_the_user_keeps_caches(tmp_path, given):
+    code = "import jax; from helpers import course; course.start()"
+    code += "; print(jax.config.jax_compilation_cache_dir)"
+    environment = without_settings(HOME=tmp_path, PYTHONDONTWRITEBYTECODE=1)
+    environment.pop("XDG_CACHE_HOME", None)
+    if given:
+        environment["XDG_CACHE_HOME"] = str(tmp_path / "elsewhere")
+    expected = tmp_path / ("elsewhere" if given else ".cache")
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
+    )
+    assert run.stdout.startswith(f"{expected / 'mle-em-vae-companion'}{os.sep}jaxlib-")

@@ -21,6 +21,11 @@ def rows(table):
     ]
 
 
+def text(output):
+    """Return what an output shows as text: what was printed, or a table."""
+    return output.get("text") or output.get("data", {}).get("text/plain", "")
+
+
 def tagged_cells():
     """Return, by row id, the number of the notebook and the printed output."""
     found = {}
@@ -28,7 +33,7 @@ def tagged_cells():
         for cell in nbformat.read(path, as_version=4).cells:
             for tag in cell.metadata.get("tags", []):
                 if re.fullmatch(r"S\d\d", tag):
-                    printed = "".join(o.get("text", "") for o in cell.outputs)
+                    printed = "".join(map(text, cell.outputs))
                     found.setdefault(tag, []).append((path.name, printed))
     return found
 

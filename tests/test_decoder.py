@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from helpers import decoder
-from helpers.decoder import Decoder
+from helpers import decoder, network
 from helpers.gaussian import Gaussian
+from helpers.network import MLP
 
 BENT = decoder.bent_line()
 LINEAR = decoder.init(jax.random.key(0), (1, 2))._replace(
@@ -79,6 +79,10 @@ def test_initial_weights_have_mean_zero_and_variance_one_over_inputs():
     assert weights.shape == (inputs, outputs)
     assert (biases == 0).all()
     assert stats.kstest(scaled, "norm").pvalue > 0.001
+
+
+def test_a_decoder_is_its_network():
+    np.testing.assert_array_equal(decoder.decode(BENT, Z), network.apply(BENT, Z))
 
 
 def test_initial_layers_differ():
@@ -302,7 +306,7 @@ def test_a_tiny_sigma_is_finite_and_exact():
 
 
 def test_lists_are_points_and_parameters(as_user):
-    params = Decoder(([[2.0, 1.0]],), ([0.5, -1.0],))
+    params = MLP(([[2.0, 1.0]],), ([0.5, -1.0],))
     arrays = jax.tree.map(jnp.array, params, is_leaf=lambda leaf: type(leaf) is list)
     np.testing.assert_array_equal(
         decoder.log_marginal_quadrature(params, [[0, 1], [2, 3]]),
@@ -338,7 +342,7 @@ def test_bad_numbers_of_nodes_are_refused(refused, num_nodes, expected):
     "function",
     [
         decoder.log_marginal_quadrature,
-        lambda params, x: decoder.posterior_on_grid(params, x, [[0.0]]),
+        lambda params, x: decoder.posterior_on_grid(params, x, [[0.0, 0.0]]),
     ],
     ids=["quadrature", "posterior"],
 )
@@ -406,24 +410,43 @@ W, V, B = [[1.0, 2.0, 3.0]], [[1.0, 0.0]] * 3, [0.0, 0.0, 0.0]
 @pytest.mark.parametrize(
     ("params", "argument", "came", "expected"),
     [
-        (Decoder((W, V[:2]), (B, B[:2])), "weights[1]", "(2, 2)", "inputs = 3"),
-        (Decoder((W, V), (B, B)), "biases[1]", "shape (3,)", "outputs = 2"),
-        (Decoder(([1.0, 2.0],), (B[:2],)), "weights[0]", "(2,)", "(inputs, outputs)"),
-        (Decoder(([[np.nan, 1.0]],), (B[:2],)), "weights[0]", "nan", "finite"),
-        (Decoder((W,), ([0.0, np.inf, 0.0],)), "biases[0]", "inf", "finite"),
+        (MLP((W, V[:2]), (B, B[:2])), "weights[1]", "(2, 2)", "inputs = 3"),
+        (MLP((W, V), (B, B)), "biases[1]", "shape (3,)", "outputs = 2"),
+        (MLP(([1.0, 2.0],), (B[:2],)), "weights[0]", "(2,)", "(inputs, outputs)"),
+        (MLP(([[np.nan, 1.0]],), (B[:2],)), "weights[0]", "nan", "finite"),
+        (MLP((W,), ([0.0, np.inf, 0.0],)), "biases[0]", "inf", "finite"),
     ],
     ids=["weights do not chain", "long bias", "one axis", "nan", "inf"],
 )
 def test_bad_parameters_are_refused(refused, params, argument, came, expected):
-    arrays = Decoder(*(tuple(map(np.array, leaves)) for leaves in params))
+    arrays = MLP(*(tuple(map(np.array, leaves)) for leaves in params))
     with refused(f"params.{argument}", came, expected):
         decoder.decode(arrays, ZERO)
+
+
+@pytest.mark.parametrize(
+    ("params", "argument", "came"),
+    [
+        (tuple(BENT), "params", "tuple"),
+        (None, "params", "NoneType"),
+        (MLP(None, None), "params.weights", "NoneType"),
+        (MLP((np.ones((1, 2)),), np.zeros(2)), "params.biases", "ndarray"),
+    ],
+)
+def test_what_is_no_network_is_refused(refused, params, argument, came):
+    with refused(argument, came, "expected"):
+        decoder.decode(params, ZERO)
+
+
+def test_swapped_arguments_are_refused(refused):
+    with refused("params", "ndarray", "MLP(weights, biases)"):
+        decoder.log_joint(POINT, BENT, ZERO)
 
 
 @pytest.mark.bad_input
 @pytest.mark.parametrize(
     "params",
-    [Decoder((), ()), Decoder((np.array(W), np.array(V)), (np.zeros(3),))],
+    [MLP((), ()), MLP((np.array(W), np.array(V)), (np.zeros(3),))],
     ids=["no layer", "a bias is missing"],
 )
 def test_layers_that_do_not_pair_are_refused(as_user, params):
@@ -435,8 +458,10 @@ def test_layers_that_do_not_pair_are_refused(as_user, params):
     ("key", "sizes", "argument", "came", "expected"),
     [
         (0, (1, 2), "key", "int", "jax.random.key"),
-        (jax.random.key(0), (2,), "sizes", "[2]", "at least"),
-        (jax.random.key(0), (), "sizes", "[]", "at least"),
+        (jax.random.key(0), (2,), "sizes", "(2,)", "at least two layers"),
+        (jax.random.key(0), (), "sizes", "()", "at least two layers"),
+        (jax.random.key(0), 64, "sizes", "64", "at least two layers"),
+        (jax.random.key(0), None, "sizes", "None", "at least two layers"),
         (jax.random.key(0), (1, 0), "sizes", "0", "at least 1"),
         (jax.random.key(0), (1, -2), "sizes", "-2", "at least 1"),
         (jax.random.key(0), (1, 2.5), "sizes", "2.5", "whole number"),

@@ -1,4 +1,7 @@
-"""The README, the requirements and Binder's folder agree and name what exists."""
+"""The README, the requirements and Binder's folder agree, and name only what exists.
+
+tests/thorough/test_install.py installs the package and lets Binder's tool read ours.
+"""
 
 import ast
 import json
@@ -17,7 +20,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 def pins(text):
-    """Return the versions of all `name==version` in a text, a set for each name."""
+    """Return by name the set of versions of all `name==version` in a text."""
     found = {}
     for name, version in re.findall(r"\b([\w.-]+)==([\w.]+)", text):
         found.setdefault(name.lower().replace("_", "-"), set()).add(version)
@@ -41,7 +44,12 @@ def test_requirements_are_exact_and_end_with_this_package():
 
 @pytest.mark.parametrize(
     "name",
-    ["binder/requirements.txt", "binder/constraints.txt", ".pre-commit-config.yaml"],
+    [
+        "binder/requirements.txt",
+        "binder/constraints.txt",
+        ".pre-commit-config.yaml",
+        "README.md",
+    ],
 )
 def test_pins_agree(name):
     root, other = pins(read("requirements.txt")), pins(read(name))
@@ -59,9 +67,9 @@ def test_lock_holds_every_requirement_and_no_address():
 def test_binder_has_what_helpers_import():
     installed = {n.replace("-", "_") for n in pins(read("binder/requirements.txt"))}
     installed |= {"PIL", "sklearn", "helpers"} | sys.stdlib_module_names
-    installed |= {"IPython", "ipywidgets", "traitlets"}  # Binder's own
+    installed |= {"IPython", "ipywidgets", "platformdirs", "traitlets"}  # Binder's own
     imported = set()
-    for module in (ROOT / "helpers").glob("*.py"):
+    for module in (ROOT / "helpers").rglob("*.py"):
         for node in ast.walk(ast.parse(module.read_text("utf-8"))):
             if isinstance(node, ast.Import):
                 imported |= {alias.name.split(".")[0] for alias in node.names}
@@ -69,45 +77,6 @@ def test_binder_has_what_helpers_import():
                 imported.add(node.module.split(".")[0])
     assert imported
     assert imported <= installed
-
-
-@pytest.fixture(scope="module")
-def dockerfile():
-    # A user is named because repo2docker refuses to build as root.
-    command = ["repo2docker", "--user-id=1000", "--user-name=jovyan"]
-    command += ["--no-build", "--debug", str(ROOT)]
-    run = subprocess.run(
-        [sys.executable, "-m", *command], capture_output=True, text=True, check=True
-    )
-    assert "Building conda environment for python=3.11" in run.stderr
-    return run.stdout
-
-
-@pytest.mark.parametrize(
-    "step",
-    [
-        # the Python buildpack at the stated version: environment.py-3.11, escaped
-        "environment-2epy-2d3-2e11",
-        'pip install --no-cache-dir -r "binder/requirements.txt"',
-        "RUN ./binder/postBuild",
-        'ENV R2D_ENTRYPOINT="${REPO_DIR}/binder/start"',
-    ],
-)
-def test_binder_builds_with(dockerfile, step):
-    assert step in dockerfile
-
-
-def test_binder_installs_before_it_copies_the_tree(dockerfile):
-    # So that the layer with the packages is kept from one commit to the next.
-    copied = dockerfile.index("COPY --chown=1000:1000 src/ ${REPO_DIR}/")
-    assert dockerfile.index('-r "binder/requirements.txt"') < copied
-
-
-@pytest.mark.parametrize("step", ["RUN ./binder/postBuild", "CMD ["])
-def test_binder_runs_nothing_of_ours_as_root(dockerfile, step):
-    users = re.findall(r"^USER (\S+)", dockerfile[: dockerfile.index(step)], re.M)
-    assert users[-1] == "${NB_USER}"
-    assert "sudo" not in read("binder/postBuild") + read("binder/start")
 
 
 def test_binder_settings_are_known_to_jupyterlab():
@@ -118,7 +87,7 @@ def test_binder_settings_are_known_to_jupyterlab():
         assert settings.keys() <= schema["properties"].keys()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Binder's scripts are for bash")
+@pytest.mark.skipif(sys.platform == "win32", reason="Binder's scripts need bash")
 def test_binder_start_runs_its_command_on_one_thread():
     command = [ROOT / "binder/start", "sh", "-c", "echo $NPROC $OMP_NUM_THREADS"]
     assert subprocess.check_output(command, text=True) == "1 1\n"
@@ -147,8 +116,16 @@ def test_relative_links_resolve(name):
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
-def test_workflow_finds_the_readme_lines():
-    readme, workflow = read("README.md"), read(".github/workflows/test.yml")
-    for pattern in ("^python3 .*pytest$", "^py .*pytest --nbval-lax$"):
-        assert f"'{pattern}'" in workflow
-        assert len(re.findall(pattern, readme, re.M)) == 1
+@pytest.mark.parametrize(
+    ("script", "pattern"),
+    [
+        (".github/workflows/test.yml", "^python3 .*pytest$"),
+        (".github/workflows/test.yml", "^py .*pytest --nbval-lax$"),
+        (".ci/run", "^python3 .*pytest$"),
+        (".ci/run", "^.venv.*pytest --thorough tests/thorough$"),
+        (".ci/run", "^.venv.*pytest --browser tests/browser$"),
+    ],
+)
+def test_a_script_finds_its_line_of_the_readme(script, pattern):
+    assert f"'{pattern}'" in read(script)
+    assert len(re.findall(pattern, read("README.md"), re.MULTILINE)) == 1

@@ -2,13 +2,20 @@
 
 import html
 import io
+import itertools
+import json
+import os
+import subprocess
+import sys
 from base64 import b64decode
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
+from matplotlib.font_manager import FontProperties
 from PIL import Image
 
 from helpers import plotting
@@ -38,8 +45,10 @@ def axes():
 
 @pytest.fixture
 def shown(monkeypatch):
-    """What was displayed, as (data, metadata), oldest first."""
+    """What a kernel was given to display, as (data, metadata), oldest first."""
     shown = []
+    in_kernel = SimpleNamespace(kernel="any")
+    monkeypatch.setattr(plotting, "get_ipython", lambda: in_kernel)
 
     def display(data, *, metadata=None, raw=False):
         shown.append((data if raw else {"text/html": data.data}, metadata))
@@ -68,7 +77,7 @@ def test_ellipses_lie_at_their_mahalanobis_distance(axes, name):
         np.testing.assert_allclose(np.sqrt(squares), distance, rtol=1e-10)
 
 
-def test_ellipses_take_colours_in_turn_and_styles(axes):
+def test_ellipses_take_styles_and_colours_in_turn(axes):
     params, _ = COMPONENTS["full"]
     patches = plotting.ellipses(
         axes, params, num_sigmas=[1.0], colors=["red", "blue"], lw=3, animated=True
@@ -121,12 +130,12 @@ def test_contours_cover_the_limits_corner_to_corner(axes):
 
 
 @pytest.mark.parametrize("shape", [(25, 1), (5, 5), (3,), ()])
-def test_values_that_are_not_one_a_point_are_refused(refused, axes, shape):
-    with refused("function", f"shape {shape}", "one value a point"):
+def test_a_function_without_one_value_per_point_is_refused(refused, axes, shape):
+    with refused("function", f"shape {shape}", "one value per point"):
         plotting.contours(axes, lambda points: np.zeros(shape), num=5)
 
 
-def test_images_stand_in_their_rows_and_columns_with_gaps(axes):
+def test_images_are_in_their_rows_and_columns_with_gaps(axes):
     images = np.random.default_rng(0).uniform(size=(2, 3, 4, 5))
     mosaic = plotting.image_grid(axes, images).get_array()
     assert mosaic.shape == (2 * 5 - 1, 3 * 6 - 1)
@@ -136,14 +145,15 @@ def test_images_stand_in_their_rows_and_columns_with_gaps(axes):
     assert np.ma.count(mosaic) == images.size
 
 
-def test_images_take_styles_and_no_ticks(axes):
+def test_a_grid_of_images_takes_styles_and_has_no_ticks_or_frame(axes):
     image = plotting.image_grid(axes, np.zeros((1, 1, 2, 2)), cmap="viridis", vmax=3)
     assert image.get_cmap().name == "viridis"
     assert image.get_clim()[1] == 3
     assert axes.get_xticks().size == axes.get_yticks().size == 0
+    assert not any(spine.get_visible() for spine in axes.spines.values())
 
 
-def test_a_mosaic_is_what_the_grid_draws(axes):
+def test_a_mosaic_is_the_picture_that_a_grid_draws(axes):
     first, then = np.random.default_rng(0).uniform(size=(2, 2, 3, 4, 5))
     image = plotting.image_grid(axes, first)
     image.set_data(plotting.mosaic(then))
@@ -157,7 +167,7 @@ def test_named_rows_of_images_are_shown_with_their_names(monkeypatch):
     names = ["reconstructed", "b", "c", "d", "e"]
     rows = {name: jnp.full((12, 64), float(row)) for row, name in enumerate(names)}
     with plt.rc_context():
-        plotting.use_course_style()  # as in a notebook: it lays the figure out
+        plotting.use_course_style()  # as in a notebook: it chooses the layout
         plotting.show_images(rows, alt="Five rows.")
         drawn[0].draw_without_rendering()
     (axes,) = drawn[0].axes
@@ -201,16 +211,52 @@ def test_images_without_four_axes_are_refused(refused, axes, shape):
         plotting.image_grid(axes, np.zeros(shape))
 
 
+def picture_of(data):
+    return Image.open(io.BytesIO(b64decode(data["image/png"])))
+
+
 def test_show_gives_the_picture_its_words_and_size(axes, shown):
     axes.figure.set_size_inches(4, 2)
-    width = axes.figure.bbox.width
     plotting.show(axes.figure, alt="A line that rises.")
     data, metadata = shown[0]
-    picture = Image.open(io.BytesIO(b64decode(data["image/png"])))
-    assert picture.format == "PNG"
-    assert picture.width == pytest.approx(2 * picture.height, abs=1)
-    assert data["text/plain"] == "A line that rises."
+    width = axes.figure.bbox.width + 2 * plotting.MARGIN
     assert metadata["image/png"] == {"alt": "A line that rises.", "width": width}
+    assert data["text/plain"] == "A line that rises."
+    picture = picture_of(data)
+    assert picture.format == "PNG"
+    scale = picture.width / width
+    height = axes.figure.bbox.height + 2 * plotting.MARGIN
+    assert picture.height == pytest.approx(scale * height, abs=1)
+
+
+def test_a_shown_figure_is_a_white_card_with_round_corners(axes, shown):
+    axes.imshow(np.random.default_rng(0).uniform(size=(30, 30)))
+    with plt.rc_context({"savefig.dpi": 144, "figure.facecolor": "white"}):
+        plain = io.BytesIO()
+        axes.figure.savefig(plain, format="png")
+        plotting.show(axes.figure, alt="Noise.")
+    card = np.asarray(picture_of(shown[0][0]))
+    plain = np.asarray(Image.open(plain))
+    margin = (card.shape[0] - plain.shape[0]) // 2
+    scale = plain.shape[1] / axes.figure.bbox.width
+    assert margin == round(scale * plotting.MARGIN)
+    inside = card[margin:-margin, margin:-margin]
+    np.testing.assert_array_equal(inside, plain)
+    colors, opacity = card[..., :3], card[..., 3]
+    frame = np.ones(opacity.shape, bool)
+    frame[margin:-margin, margin:-margin] = False
+    assert (colors[frame] == 255).all()
+    # transparent outside a quarter of a circle, whichever corner one looks at
+    for corner in (opacity, opacity[::-1], opacity[:, ::-1], opacity[::-1, ::-1]):
+        radius = scale * plotting.CORNER_RADIUS
+        square = corner[: int(radius) + 1, : int(radius) + 1]
+        assert square[0, 0] == 0
+        assert square[-1, -1] == 255
+        outside = (1 - square / 255).sum()
+        assert outside == pytest.approx((1 - np.pi / 4) * radius**2, rel=0.02)
+        rest = corner[: corner.shape[0] // 2, : corner.shape[1] // 2].copy()
+        rest[: int(radius) + 1, : int(radius) + 1] = 255
+        assert (rest == 255).all()
 
 
 def test_show_writes_the_words_beneath_as_text(axes, shown):
@@ -241,9 +287,64 @@ def test_show_closes_the_figure(axes, shown):
 
 @pytest.mark.parametrize("alt", ["", "  \n"])
 def test_a_figure_without_words_is_refused(refused, axes, shown, alt):
-    with refused("alt", "nothing", "what the figure shows"):
+    with refused("alt", repr(alt), "what the figure shows"):
         plotting.show(axes.figure, alt=alt)
     assert shown == []
+
+
+def test_without_a_kernel_the_words_are_printed(axes, capsys):
+    plotting.show(axes.figure, alt="A line that rises.")
+    assert capsys.readouterr().out == "[Figure: A line that rises.]\n"
+    assert not plt.fignum_exists(axes.figure.number)
+
+
+# The styles that turned digits upside down, hid titles and made cells fail.
+MATPLOTLIBRC = """
+backend: svg
+image.origin: lower
+text.usetex: True
+text.color: white
+axes.facecolor: black
+axes.labelcolor: white
+axes.prop_cycle: cycler("color", ["w", "y"])
+figure.facecolor: black
+figure.figsize: 1, 1
+font.size: 5
+lines.linestyle: --
+savefig.facecolor: black
+savefig.format: pdf
+xtick.color: white
+"""
+SETTINGS = """
+import json
+import matplotlib
+from helpers import plotting
+
+before = dict(matplotlib.rcParams)
+plotting.use_course_style()
+after = dict(matplotlib.rcParams)
+print(json.dumps([{k: str(each[k]) for k in each} for each in (before, after)]))
+"""
+
+
+def test_whatever_the_users_matplotlibrc_says_only_the_backend_stays(tmp_path):
+    def settings(text):
+        """Return those of a Python with this matplotlibrc, before and after."""
+        path = tmp_path / "matplotlibrc"
+        path.write_text(text)
+        environment = {**os.environ, "MATPLOTLIBRC": str(path)}
+        environment.pop("MPLBACKEND", None)
+        command = [sys.executable, "-c", SETTINGS]
+        return json.loads(subprocess.check_output(command, text=True, env=environment))
+
+    _, usual = settings("backend: agg\n")
+    before, after = settings(MATPLOTLIBRC)
+    assert before["image.origin"] == "lower"  # it was read
+    assert before["text.usetex"] == "True"
+    assert after.pop("backend") == "svg"
+    assert usual.pop("backend") == "agg"
+    assert after == usual
+    assert after["image.origin"] == "upper"
 
 
 def test_course_style_holds_for_later_figures():
@@ -251,11 +352,166 @@ def test_course_style_holds_for_later_figures():
         plotting.use_course_style()
         figure, axes = plt.subplots()
         lines = axes.plot(np.eye(2))
-        assert [line.get_color() for line in lines] == list(plotting.COLORS.values())[
-            :2
-        ]
+        first_two = list(plotting.COLORS.values())[:2]
+        assert [line.get_color() for line in lines] == first_two
         assert not axes.spines["top"].get_visible()
         plt.close(figure)
+
+
+def test_no_text_is_smaller_than_ten_points():
+    with plt.rc_context():
+        plotting.use_course_style()
+        names = [n for n in plt.rcParams if n.endswith(("labelsize", "titlesize"))]
+        names += [n for n in plt.rcParams if n.endswith("fontsize")]
+        assert len(names) >= 8
+        for name in ["font.size", *names]:
+            size = plt.rcParams[name]
+            if size is not None:  # then it is that of other text
+                assert FontProperties(size=size).get_size_in_points() >= 10, name
+        # a point is 1/72 inch at the width that a browser is told: 96 pixels an inch
+        assert plt.rcParams["figure.dpi"] == 96
+
+
+# look.md: quantity, colour, line.
+TABLE = {
+    "log_p": ("black", "-"),
+    "elbo": ("blue", "-"),
+    "gap": ("orange", "-"),
+    "kl_prior": ("amber", "-"),
+    "reconstruction": ("sky", "-"),
+    "q": ("purple", "-"),
+    "posterior": ("green", "-"),
+}
+ESTIMATORS = ["pathwise", "score_function", "constant_baseline", "leave_one_out"]
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_a_quantity_is_drawn_in_its_colour(axes, name):
+    (line,) = axes.plot([0, 1], **plotting.INK[name])
+    color, linestyle = TABLE[name]
+    assert line.get_color() == plotting.COLORS[color]
+    assert line.get_linestyle() == linestyle
+    assert line.get_linewidth() == 2
+
+
+def test_the_prior_is_grey_and_dashed(axes):
+    (line,) = axes.plot([0, 1], **plotting.INK["prior"])
+    assert len(set(to_rgb(line.get_color()))) == 1
+    assert line.get_linestyle() == "--"
+
+
+def test_data_are_dark_grey_dots(axes):
+    (line,) = axes.plot([0, 1], **plotting.INK["data"])
+    assert (line.get_linestyle(), line.get_marker()) == ("None", "o")
+    (red, *others) = to_rgb(line.get_color())
+    assert others == [red, red]
+    assert red < 0.3
+    dots = axes.scatter([0, 1], [0, 1], **plotting.INK["data"])
+    assert tuple(dots.get_facecolor()[0][:3]) == (red, red, red)
+
+
+def test_the_gap_is_filled_with_a_quarter_of_its_colour(axes):
+    area = axes.fill_between([0, 1], [0, 1], [1, 2], **plotting.INK["gap_area"])
+    (color,) = area.get_facecolor()
+    assert tuple(color) == (*to_rgb(plotting.INK["gap"]["color"]), 0.25)
+    assert area.get_linewidth() == 0
+
+
+def test_the_four_estimators_share_neither_colour_nor_line(axes):
+    inks = [plotting.INK[name] for name in ESTIMATORS]
+    others = {ink["color"] for ink in plotting.INK.values() if ink not in inks}
+    assert len({ink["color"] for ink in inks} - others) == 4
+    assert len({ink["linestyle"] for ink in inks}) == 4
+    assert all(axes.plot([0, 1], **ink) for ink in inks)
+
+
+def test_components_are_blue_orange_and_green():
+    names = ("blue", "orange", "green")
+    assert tuple(plotting.COLORS[name] for name in names) == plotting.COMPONENTS
+
+
+@pytest.fixture
+def course_axes():
+    """Two panels as a notebook draws them."""
+    with plt.rc_context():
+        plotting.use_course_style()
+        _, axes = plotting.subplots(1, 2, figsize=(6, 2.5))
+        yield axes
+
+
+def test_a_label_is_just_right_of_the_end_and_not_cut_off(course_axes):
+    t = np.linspace(0, 1, 20)
+    labels = []
+    for axes in course_axes:
+        lines = axes.plot(t, t**2, **plotting.INK["log_p"])
+        labels.append(plotting.label_end(axes, *lines, r"$\log p(x)$, the truth"))
+    figure = course_axes[0].figure
+    figure.draw_without_rendering()
+    extents = [label.get_window_extent() for label in labels]
+    for axes, extent in zip(course_axes, extents, strict=True):
+        x, y = axes.transData.transform([1, 1])
+        assert 0 < extent.x0 - x < 10
+        assert extent.y0 < y < extent.y1
+        assert extent.x1 <= figure.bbox.x1
+    # nor written over the next panel
+    assert extents[0].x1 <= course_axes[1].get_tightbbox().x0
+
+
+def test_a_label_takes_styles_and_can_be_raised(axes):
+    (line,) = axes.plot([0, 1], [0, 1])
+    low = plotting.label_end(axes, line, "low")
+    high = plotting.label_end(axes, line, "high", raised=9.0, color="red", rotation=10)
+    axes.figure.draw_without_rendering()
+    shift = high.get_transform().transform((0, 9)) - low.get_transform().transform(
+        (0, 0)
+    )
+    assert shift == pytest.approx([0, 9 * axes.figure.dpi / 72])
+    assert (high.get_color(), high.get_rotation()) == ("red", 10)
+
+
+@pytest.mark.parametrize(
+    ("y", "limits", "end"),
+    [
+        ([0.0, 1.0, 4.0, 9.0], None, 3),
+        ([0.0, 1.0, 4.0, np.nan], None, 2),
+        ([0.0, 1.0, 4.0, np.inf], None, 2),
+        ([0.0, 1.0, 4.0, 9.0], (0, 5), 2),  # the rest is cut off
+        ([0.0, 1.0, 4.0, 9.0], (5, 0), 2),  # upside down
+        ([9.0, 1.0, 4.0, 0.0], (0.5, 5), 2),
+    ],
+)
+def test_a_curve_ends_at_its_last_point_in_view(axes, y, limits, end):
+    axes.plot(y)
+    if limits:
+        axes.set_ylim(*limits)
+    label = plotting.label_end(axes, (np.arange(4), y), "end")
+    assert label.xy == pytest.approx([end, y[end]])
+
+
+def test_a_label_needs_an_end_in_view(refused, axes):
+    axes.set(xlim=(0, 1), ylim=(2, 3))
+    with refused("line", "2 points", "x from 0 to 1 and y from 2 to 3"):
+        plotting.label_end(axes, ([0, 1], [0, 1]), "far below")
+
+
+@pytest.mark.parametrize("line", [([0, 1], [0]), ([0, 1], [[0, 1]]), (0, 1)])
+def test_a_label_needs_x_and_y_of_one_length(refused, axes, line):
+    with refused("line", "x of shape", "expected (n,) for both"):
+        plotting.label_end(axes, line, "no curve")
+
+
+@pytest.mark.parametrize("name", plotting.INK)
+def test_a_label_is_as_dark_as_text_must_be(axes, name):
+    (line,) = axes.plot([0, 1], color=plotting.INK[name]["color"])
+    color = np.array(plotting.label_end(axes, line, name).get_color())
+    # WCAG 2, 1.4.3: text needs a contrast of 4.5 to 1
+    assert 1.05 / (_luminance(color) + 0.05) >= 4.5
+    # of the curve's own hue
+    own = np.array(to_rgb(line.get_color()))
+    np.testing.assert_allclose(color * own.max(), own * color.max(), atol=1e-12)
+    # and left alone where it is dark enough
+    if 1.05 / (_luminance(own) + 0.05) >= 4.5:
+        assert (color == own).all()
 
 
 def _luminance(color):
@@ -265,7 +521,87 @@ def _luminance(color):
     return linear @ [0.2126, 0.7152, 0.0722]
 
 
-@pytest.mark.parametrize("name", ["blue", "orange", "green", "black"])
-def test_first_colours_stand_out_from_white(name):
+@pytest.mark.parametrize(
+    "color",
+    [
+        *(plotting.COLORS[name] for name in ("blue", "orange", "green", "black")),
+        *(plotting.INK[name]["color"] for name in ["prior", "data", *ESTIMATORS]),
+    ],
+)
+def test_colours_of_lines_stand_out_from_white(color):
     # WCAG 2, 1.4.11: graphics need a contrast of 3 to 1
-    assert 1.05 / (_luminance(plotting.COLORS[name]) + 0.05) >= 3
+    assert 1.05 / (_luminance(color) + 0.05) >= 3
+
+
+@pytest.mark.parametrize("stretch", plotting.STRETCHES)
+def test_the_road_lights_one_stretch_and_names_it(monkeypatch, stretch):
+    drawn = []
+    monkeypatch.setattr(
+        plotting, "show", lambda figure, *, alt: drawn.append((figure, alt))
+    )
+    with plt.rc_context():
+        plotting.use_course_style()
+        plotting.road(stretch)
+        figure, alt = drawn[0]
+        figure.draw_without_rendering()
+    (axes,) = figure.axes
+    lit = [
+        text.get_text()
+        for text in axes.texts
+        if to_rgb(text.get_bbox_patch().get_facecolor()) != to_rgb("white")
+    ]
+    assert lit == [stretch]
+    assert [text.get_text() for text in axes.texts] == list(plotting.STRETCHES)
+    assert alt.endswith(f"Lit is this notebook's stretch, {stretch}.")
+    boxes = [text.get_bbox_patch().get_window_extent() for text in axes.texts]
+    assert all(box.x1 < after.x0 for box, after in itertools.pairwise(boxes))
+    assert boxes[0].x0 > 0
+    assert boxes[-1].x1 < figure.bbox.x1
+
+
+@pytest.mark.parametrize("stretch", ["mle", "", 1, None, ["EM"]])
+def test_a_stretch_that_the_road_does_not_have_is_refused(refused, shown, stretch):
+    with refused("stretch", repr(stretch), "'MLE revisited'"):
+        plotting.road(stretch)
+    assert shown == []
+
+
+@pytest.fixture
+def tables(monkeypatch):
+    """The tables that were displayed, oldest first."""
+    tables = []
+    monkeypatch.setattr(plotting, "display", tables.append)
+    return tables
+
+
+def test_a_table_aligns_numbers_on_the_right_and_words_on_the_left(tables):
+    plotting.table(
+        ["check", "value (nats)", "bias"],
+        [["gradient", -1131.41, "+0.5 %"], ["grid", "2e-15", "\u22127.7 %"]],
+    )
+    assert repr(tables[0]).splitlines() == [
+        "check     value (nats)    bias",
+        "------------------------------",
+        "gradient      -1131.41  +0.5 %",
+        "grid             2e-15  \u22127.7 %",
+    ]
+    page = tables[0]._repr_html_()
+    assert page.count("<tr>") == 3
+    assert '<td style="text-align: left">gradient</td>' in page
+    assert '<td style="text-align: right">-1131.41</td>' in page
+    assert '<th style="text-align: right">value (nats)</th>' in page
+
+
+def test_what_a_table_holds_is_text_and_no_markup(tables):
+    plotting.table(["<b>p</b>"], [["x < y & z"]])
+    page = tables[0]._repr_html_()
+    assert html.escape("<b>p</b>") in page
+    assert html.escape("x < y & z") in page
+    assert "<b>" not in page
+    assert "x < y & z" in repr(tables[0])
+
+
+def test_a_row_that_does_not_fit_its_heads_is_refused(refused, tables):
+    with refused("rows[1]", "1 cells", "2, one per head"):
+        plotting.table(["n", "spread (min)"], [[10, 0.35], [30]])
+    assert tables == []

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import jaxtyping
 import pytest
 
-MODULES = ["gaussian", "mixture", "decoder", "bounds", "em", "estimators", "vae"]
-MODULES += ["evaluate", "data", "plotting", "exercises"]
+MODULES = ["gaussian", "mixture", "network", "quadrature", "decoder", "bounds"]
+MODULES += ["em", "estimators", "vae", "evaluate", "data", "plotting", "exercises"]
 
 
 def public_functions():

@@ -5,25 +5,23 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from scipy import linalg, stats
+from scipy import stats
 
-from helpers import _train, bounds, data, decoder, gaussian, vae
+from helpers import bounds, decoder, gaussian, network, vae
 from helpers.gaussian import Gaussian
 from helpers.vae import VAE, ElboTerms
 
 KEYS = jax.random.split(jax.random.key(0), 8)
 KEY = KEYS[0]
 # a 1-D latent, so that the truth is known: the horseshoe with any encoder for it
-BENT = VAE(decoder.init(KEYS[1], (2, 5, 2)), decoder.bent_line())
+BENT = VAE(network.init(KEYS[1], (2, 5, 2)), decoder.bent_line())
 PLANE = vae.init(KEYS[2], (3, 7, 2))
 X, _ = decoder.sample(KEYS[3], BENT.decoder, 6, sigma_x=0.5)
 X3 = jax.random.normal(KEYS[4], (20, 3))
-BINARY = (X3 > 0).astype(float)
 # it compiles faster than Adam
 MOMENTUM = optax.sgd(1e-2, momentum=0.9)
 # a step size that becomes too large at the tenth step, in the third epoch of four steps
 GROWING = optax.sgd(lambda step: jnp.where(step < 9, 1e-3, 1e9))
-both_likelihoods = pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
 
 
 def fit(*args, **options):
@@ -78,21 +76,6 @@ def test_log_likelihood_is_scipys_with_every_constant(sigma_x):
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
-def test_bernoulli_log_likelihood_is_scipys():
-    z = jax.random.normal(KEY, (20, 2))
-    probabilities = vae.decode(PLANE, z, likelihood="bernoulli")
-    expected = stats.bernoulli(np.asarray(probabilities)).logpmf(BINARY).sum(axis=1)
-    found = vae.log_likelihood(PLANE, BINARY, z, likelihood="bernoulli")
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
-
-
-def test_bernoulli_stays_finite_for_a_certain_decoder():
-    certain = jax.tree.map(lambda leaf: 1e4 * leaf, PLANE)
-    found = vae.log_likelihood(certain, BINARY, X3[:, :2], likelihood="bernoulli")
-    assert jnp.isfinite(found).all()
-    assert (found < -100).any()
-
-
 @pytest.fixture(scope="module")
 def many_terms():
     """Terms of the horseshoe's points for 400 keys, and the exact ones."""
@@ -143,130 +126,92 @@ def test_the_bound_is_below_the_log_likelihood(many_terms):
     assert (bound(draws).mean(axis=0) < truth + 4 * error).all()
 
 
-def principal_components(x, m):
-    """Probabilistic PCA: mean log-likelihood, sigma and axes, in closed form."""
-    x = np.asarray(x)
-    d = x.shape[1]
-    values, vectors = np.linalg.eigh(np.cov(x.T, bias=True))
-    noise = values[: d - m].mean()
-    kept = np.log(values[d - m :]).sum()
-    total = d * np.log(2 * np.pi) + kept + (d - m) * np.log(noise) + d
-    return -0.5 * total, np.sqrt(noise), vectors[:, d - m :]
+def test_a_step_is_algorithm_1_written_out():
+    options = {"beta": 0.5, "sigma_x": 0.7, "num_samples": 2}
+    opt_state = MOMENTUM.init(PLANE)
+    # a second step, so that the optimiser's memory counts
+    for key in KEYS[5], KEYS[6]:
+        found = vae.step(key, PLANE, opt_state, X3, optimizer=MOMENTUM, **options)
+        eps = jax.random.normal(key, (2, 20, 2))
+
+        @jax.jit
+        def terms(params, eps=eps):
+            mean, log_sigma = jnp.split(network.apply(params.encoder, X3), 2, axis=1)
+            z = mean[None] + jnp.exp(log_sigma)[None] * eps
+            centres = jax.vmap(network.apply, (None, 0))(params.decoder, z)
+            squares = ((X3[None] - centres) ** 2).sum(axis=2) / 0.7**2
+            constant = 3 * jnp.log(2 * jnp.pi * 0.7**2)
+            kl = jnp.exp(2 * log_sigma) + mean**2 - 1 - 2 * log_sigma
+            return -0.5 * (constant + squares).mean(), 0.5 * kl.sum(axis=1).mean()
+
+        slope = jax.grad(lambda params: 0.5 * terms(params)[1] - terms(params)[0])
+        updates, opt_state = MOMENTUM.update(slope(PLANE), opt_state, PLANE)
+        expected = jax.tree.map(np.add, PLANE, updates)
+        assert_same(found.params, expected, rtol=1e-9, atol=1e-12)
+        assert_same(found.opt_state, opt_state, rtol=1e-9, atol=1e-12)
+        assert_same(found.terms, terms(PLANE), rtol=1e-10)
 
 
-def test_the_linear_vae_is_probabilistic_pca():
-    keys = jax.random.split(KEYS[5], 3)
-    x = jax.random.normal(keys[0], (500, 2)) @ jax.random.normal(keys[1], (2, 6))
-    x = x + 1.0 + 0.5 * jax.random.normal(keys[2], (500, 6))
-    expected, sigma_x, axes = principal_components(x, 2)
-    optimizer = optax.adam(optax.cosine_decay_schedule(0.03, 3000))
-    options = {"optimizer": optimizer, "num_epochs": 600, "batch_size": 100}
-    result = vae.fit(KEY, vae.init(KEY, (6, 2)), x, sigma_x=sigma_x, **options)
-    (weights,), (biases,) = jax.tree.map(np.asarray, tuple(result.params.decoder))
-    covariance = weights.T @ weights + sigma_x**2 * np.eye(6)
-    found = stats.multivariate_normal(biases, covariance).logpdf(x).mean()
-    assert 0 <= expected - found < 1e-3 * abs(expected)
-    # the encoder finds the posterior too, so the bound is as high
-    terms = vae.elbo_terms(KEY, result.params, x, num_samples=200, sigma_x=sigma_x)
-    np.testing.assert_allclose(bound(terms).mean(), expected, rtol=2e-3)
-    assert linalg.subspace_angles(weights.T, axes).max() < 0.02
-
-
-def test_fit_is_the_loop_written_out():
-    options = {"beta": 0.5, "sigma_x": 0.7, "num_samples": 2, "held_out": X3[:4]}
-    result = fit(KEY, PLANE, X3, num_epochs=3, batch_size=6, **options)
+def test_fit_is_the_step_many_times():
+    options = {"beta": 0.5, "sigma_x": 0.7, "num_samples": 2}
+    held_out = X3[:4]
+    result = fit(
+        KEY, PLANE, X3, num_epochs=3, batch_size=6, held_out=held_out, **options
+    )
     probe_key, key = jax.random.split(KEY)
-    params, memory, history = PLANE, MOMENTUM.init(PLANE), []
-
-    @jax.jit
-    def terms(params, x, eps):
-        mean, variance = vae.encode(params, x)
-        sigma = jnp.sqrt(variance)
-        reconstruction = jnp.stack(
-            [vae.log_likelihood(params, x, mean + sigma * e, sigma_x=0.7) for e in eps]
-        )
-        kl = 0.5 * (variance + mean**2 - 1 - jnp.log(variance)).sum(axis=1)
-        return reconstruction.mean(), kl.mean()
-
-    def loss(params, x, eps):
-        reconstruction, kl = terms(params, x, eps)
-        return 0.5 * kl - reconstruction, (reconstruction, kl)
-
-    step, update = jax.jit(jax.grad(loss, has_aux=True)), jax.jit(MOMENTUM.update)
+    params, opt_state = PLANE, MOMENTUM.init(PLANE)
+    epochs = []
     for t in range(3):
-        keys = jax.random.split(jax.random.fold_in(key, t))
-        order = np.argsort(jax.random.bits(keys[0], (20,)))
-        eps = jax.random.normal(keys[1], (3, 2, 6, 2))
+        order_key, noise_key = jax.random.split(jax.random.fold_in(key, t))
+        rows = vae.minibatches(order_key, 20, 6)
         seen = []
-        for i in range(3):
-            batch = X3[order[6 * i : 6 * i + 6]]
-            gradient, values = step(params, batch, eps[i])
-            change, memory = update(gradient, memory, params)
-            params = jax.tree.map(np.add, params, change)
-            seen.append(values)
-        probe = terms(params, X3[:4], jax.random.normal(probe_key, (2, 4, 2)))
-        history.append([*np.mean(seen, axis=0), *probe])
+        for step_key, batch in zip(jax.random.split(noise_key, 3), X3[rows]):  # noqa: B905
+            params, opt_state, terms = vae.step(
+                step_key, params, opt_state, batch, optimizer=MOMENTUM, **options
+            )
+            seen.append(terms)
+        probe = vae.elbo_terms(probe_key, params, held_out, sigma_x=0.7, num_samples=2)
+        epochs.append([*np.mean(seen, axis=0), *np.mean(probe, axis=1)])
     assert_same(result.params, params, rtol=1e-9, atol=1e-12)
-    assert_same(result.history, list(np.transpose(history)), rtol=1e-9)
+    assert_same(result.history, list(np.transpose(epochs)), rtol=1e-9)
 
 
-@pytest.mark.parametrize("n", [1, 2, 20, 1197, 2**16, 2**16 + 1])
-def test_an_epoch_takes_each_point_once_in_a_random_order(n):
-    order = np.asarray(jax.jit(_train._shuffled, static_argnums=1)(KEY, n))
-    np.testing.assert_array_equal(np.sort(order), np.arange(n))
-    if n >= 20:
+@pytest.mark.parametrize(
+    ("n", "batch_size"), [(1, 1), (20, 6), (1197, 128), (70000, 7)]
+)
+def test_an_epoch_takes_each_point_once_in_a_random_order(n, batch_size):
+    rows = np.asarray(vae.minibatches(KEY, n, batch_size))
+    assert rows.shape == (n // batch_size, batch_size)
+    order = rows.ravel()
+    assert len(np.unique(order)) == len(order)
+    assert 0 <= order.min() <= order.max() < n
+    if n > 1000:
         # correlations of a random order with the first one, and of neighbours
-        for first, second in ((order, np.arange(n)), (order[1:], order[:-1])):
-            assert abs(np.corrcoef(first, second)[0, 1]) < 4 / np.sqrt(n)
+        for first, second in (order, np.arange(len(order))), (order[1:], order[:-1]):
+            assert abs(np.corrcoef(first, second)[0, 1]) < 4 / np.sqrt(len(order))
 
 
 def test_every_order_is_as_likely():
     keys = jax.random.split(KEY, 24_000)
-    orders = jax.vmap(lambda key: _train._shuffled(key, 4))(keys)
+    orders = jax.vmap(lambda key: vae.minibatches(key, 4, 4)[0])(keys)
     _, counts = np.unique(np.asarray(orders), axis=0, return_counts=True)
     assert len(counts) == 24
     assert stats.chisquare(counts).pvalue > 1e-3
 
 
-@pytest.fixture(scope="module")
-def trained_on_digits():
-    x = jnp.asarray(data.digits()[0], jnp.float32)
-    start = jax.tree.map(
-        lambda leaf: leaf.astype(jnp.float32), vae.init(KEY, (64, 64, 8))
-    )
-    options = {"optimizer": optax.adam(3e-3), "num_epochs": 20, "sigma_x": 0.3}
-    return x, start, vae.fit(KEYS[6], start, x[:1500], held_out=x[1500:], **options)
+def test_training_raises_the_bound():
+    values = bound(fit(KEY, PLANE, X3, num_epochs=60).history.training)
+    assert values[:5].mean() + 0.2 < values[-5:].mean()
 
 
-def test_training_raises_the_bound_on_digits(trained_on_digits):
-    x, start, (params, history) = trained_on_digits
-    before, after = (
-        bound(vae.elbo_terms(KEY, p, x[1500:], sigma_x=0.3)).mean()
-        for p in (start, params)
-    )
-    # as good as one Gaussian of any mean and a variance for each pixel, and better
-    one = gaussian.fit_mle(x[:1500], isotropic=False)
-    one = one._replace(variance=one.variance + 0.3**2)
-    assert after > gaussian.log_prob(one, x[1500:]).mean() > before
-    assert bound(history.training)[-1] > bound(history.training)[0]
-    np.testing.assert_allclose(bound(history.held_out)[-1], after, atol=1.0)
-    assert jnp.mean((vae.reconstruct(params, x) - x) ** 2) < 0.5 * jnp.var(x)
-
-
-def test_float32_is_kept(trained_on_digits):
-    x, _, (params, history) = trained_on_digits
-    terms = vae.elbo_terms(KEY, params, x[:5])
-    assert {leaf.dtype for leaf in jax.tree.leaves((params, history, terms))} == {
-        jnp.dtype("float32")
-    }
-
-
-def test_float64_is_kept():
-    result = fit(KEY, PLANE, X3, num_epochs=1)
-    terms = vae.elbo_terms(KEY, PLANE, X3)
-    assert {leaf.dtype for leaf in jax.tree.leaves((result, terms))} == {
-        jnp.dtype("float64")
-    }
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_precision_is_kept(dtype):
+    params, x = jax.tree.map(lambda leaf: leaf.astype(dtype), (PLANE, X3))
+    result = fit(KEY, params, x, num_epochs=1, held_out=x)
+    terms = vae.elbo_terms(KEY, params, x)
+    after = vae.step(KEY, params, MOMENTUM.init(params), x, optimizer=MOMENTUM)
+    found = {leaf.dtype for leaf in jax.tree.leaves((result, terms, after))}
+    assert found == {jnp.dtype(dtype)}
 
 
 def test_the_same_key_gives_the_same_numbers():
@@ -279,13 +224,6 @@ def test_the_same_key_gives_the_same_numbers():
 def test_a_longer_fit_begins_as_a_shorter_one():
     short, long = (fit(KEY, PLANE, X3, num_epochs=n).history for n in (2, 4))
     assert_same(short, jax.tree.map(lambda leaf: leaf[:2], long), rtol=0)
-
-
-def test_training_raises_the_bernoulli_bound():
-    options = {"num_epochs": 60, "likelihood": "bernoulli"}
-    values = bound(fit(KEY, PLANE, BINARY, **options).history.training)
-    # and it stays below 0, as no probability of a picture is above 1
-    assert values[:5].mean() + 0.2 < values[-5:].mean() < 0
 
 
 def test_held_out_data_is_only_looked_at():
@@ -305,14 +243,6 @@ def test_beta_weighs_the_kl():
     )
     assert heavy.kl[-1] < 0.1 < 1 < free.kl[-1]
     assert heavy.reconstruction[-1] < free.reconstruction[-1]
-
-
-def test_another_beta_or_sigma_x_compiles_nothing():
-    fit(KEY, PLANE, X3, num_epochs=1)
-    compiled = _train.epoch._cache_size()
-    for beta, sigma_x in [(0.5, 1.0), (2.0, 0.1)]:
-        fit(KEY, PLANE, X3, num_epochs=3, beta=beta, sigma_x=sigma_x)
-    assert _train.epoch._cache_size() == compiled
 
 
 def score_function_terms(params, x, eps, sigma_x):
@@ -339,31 +269,76 @@ def test_terms_given_are_the_ones_whose_gradient_is_followed():
     )
 
 
-def test_the_interrupt_returns_what_was_learnt(monkeypatch):
-    pressed = []
+def test_terms_that_read_a_number_are_never_stale():
+    weight, weights = 1.0, [1.0]
 
-    def epoch(*args):
-        if len(pressed) == 3:
+    def reads_a_number(params, x, eps, sigma_x):
+        reconstruction, kl = vae.pathwise_terms(params, x, eps, sigma_x)
+        return ElboTerms(weight * reconstruction, kl)
+
+    def reads_a_list(params, x, eps, sigma_x):
+        reconstruction, kl = vae.pathwise_terms(params, x, eps, sigma_x)
+        return ElboTerms(weights[0] * reconstruction, kl)
+
+    for terms in reads_a_number, reads_a_list:
+        weight, weights[0] = 1.0, 1.0
+        whole = fit(KEY, PLANE, X3, num_epochs=1, terms=terms)
+        weight, weights[0] = 0.5, 0.5
+        half = fit(KEY, PLANE, X3, num_epochs=1, terms=terms)
+        first = [run.history.training.reconstruction[0] for run in (whole, half)]
+        assert first[1] > 0.7 * first[0]  # both are negative
+
+
+class Button:
+    """Interrupts as the notebook's button does: once, while an epoch is run."""
+
+    def __init__(self, monkeypatch, after):
+        self.calls, self.after = 0, after
+        self.device_get = jax.device_get
+        monkeypatch.setattr(jax, "device_get", self.press)
+
+    def press(self, tree):
+        self.calls += 1
+        if self.calls == self.after + 1:
             raise KeyboardInterrupt
-        pressed.append(True)
-        return _epoch(*args)
+        return self.device_get(tree)
 
-    _epoch = _train.epoch
+
+def test_the_interrupt_says_so_and_keeps_what_was_learned(monkeypatch):
     full = fit(KEY, PLANE, X3, num_epochs=3)
-    monkeypatch.setattr(_train, "epoch", epoch)
-    stopped = fit(KEY, PLANE, X3, num_epochs=50)
-    assert len(stopped.history.training.kl) == 3
-    assert_same(stopped, full, rtol=0)
+    Button(monkeypatch, after=3)
+    with pytest.raises(vae.Interrupted, match="after 3 of 50 epochs") as caught:
+        fit(KEY, PLANE, X3, num_epochs=50)
+    assert_same(caught.value.result, full, rtol=0)
+    assert vae.last_result() is caught.value.result
 
 
-def test_an_interrupt_at_once_returns_the_start(monkeypatch):
-    def epoch(*args):
-        raise KeyboardInterrupt
+def test_the_interrupt_ends_a_loop_over_fits(monkeypatch):
+    Button(monkeypatch, after=3)
+    ended = []
 
-    monkeypatch.setattr(_train, "epoch", epoch)
-    stopped = fit(KEY, PLANE, X3, num_epochs=50, held_out=X3)
-    assert_same(stopped.params, PLANE, rtol=0)
-    assert {leaf.shape for leaf in jax.tree.leaves(stopped.history)} == {(0,)}
+    def loop():
+        for _ in range(5):
+            ended.append(fit(KEY, PLANE, X3, num_epochs=2))
+
+    with pytest.raises(KeyboardInterrupt):
+        loop()
+    assert len(ended) == 1
+    assert len(vae.last_result().history.training.kl) == 1
+
+
+def test_an_interrupt_at_once_keeps_the_start(monkeypatch):
+    Button(monkeypatch, after=0)
+    with pytest.raises(vae.Interrupted, match="after 0 of 50 epochs"):
+        fit(KEY, PLANE, X3, num_epochs=50, held_out=X3)
+    kept = vae.last_result()
+    assert_same(kept.params, PLANE, rtol=0)
+    assert {leaf.shape for leaf in jax.tree.leaves(kept.history)} == {(0,)}
+
+
+def test_nothing_is_kept_before_anything_was_interrupted(monkeypatch):
+    monkeypatch.setattr(vae, "_kept", [])
+    assert vae.last_result() is None
 
 
 @pytest.mark.bad_input
@@ -403,28 +378,18 @@ def test_the_bar_is_off_where_it_would_fill_a_file(progress, shown, capsys):
     assert ("2/2" in capsys.readouterr().err) == shown
 
 
-@both_likelihoods
-def test_reconstruct_decodes_the_mean(likelihood):
+def test_reconstruct_decodes_the_mean():
     z = vae.encode(PLANE, X3).mean
-    expected = decoder.decode(PLANE.decoder, z)
-    if likelihood == "bernoulli":
-        expected = 1 / (1 + np.exp(-expected))
-    found = vae.reconstruct(PLANE, X3, likelihood=likelihood)
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    expected = network.apply(PLANE.decoder, z)
+    np.testing.assert_allclose(vae.reconstruct(PLANE, X3), expected, rtol=1e-12)
 
 
-@both_likelihoods
-def test_samples_scatter_around_what_their_latents_decode_to(likelihood):
-    options = {"likelihood": likelihood}
-    x, z = vae.sample(KEY, PLANE, 20_000, sigma_x=0.3, **options)
-    centres = vae.decode(PLANE, z, **options)
-    variance = 0.3**2 if likelihood == "gaussian" else centres * (1 - centres)
-    scores = np.asarray((x - centres) / jnp.sqrt(variance))
+def test_samples_scatter_around_what_their_latents_decode_to():
+    x, z = vae.sample(KEY, PLANE, 20_000, sigma_x=0.3)
+    scores = np.asarray((x - vae.decode(PLANE, z)) / 0.3)
     assert np.abs(scores.mean(axis=0)).max() * np.sqrt(20_000) < 4
     np.testing.assert_allclose((scores**2).mean(axis=0), 1, atol=0.05)
     assert stats.kstest(np.ravel(z), "norm").pvalue > 0.001
-    if likelihood == "bernoulli":
-        assert set(np.unique(x)) == {0, 1}
 
 
 def test_the_grid_is_laid_out_as_its_picture():
@@ -443,16 +408,21 @@ def other(**networks):
 @pytest.mark.parametrize(
     ("argument", "came", "call"),
     [
-        ("sizes", "[3]", lambda: vae.init(KEY, (3,))),
+        ("sizes", "64", lambda: vae.init(KEY, 64)),
+        ("sizes", "(3,)", lambda: vae.init(KEY, (3,))),
         ("sizes", "got 0", lambda: vae.init(KEY, (3, 0))),
         ("key", "got int", lambda: vae.init(0, (3, 2))),
         ("key", "got int", lambda: vae.elbo_terms(0, PLANE, X3)),
         ("key", "got int", lambda: fit(0, PLANE, X3, num_epochs=1)),
-        ("key", "got int", lambda: vae.sample(0, PLANE, 1, likelihood="bernoulli")),
+        ("key", "got int", lambda: vae.sample(0, PLANE, 1)),
+        ("key", "got VAE", lambda: fit(PLANE, KEY, X3, num_epochs=1)),
+        ("params", "got tuple", lambda: vae.encode(tuple(PLANE), X3)),
+        ("params", "got ArrayImpl", lambda: vae.encode(X3, PLANE)),
+        ("params.encoder", "got tuple", lambda: vae.encode(VAE((), ()), X3)),
         (
             "params.encoder",
             "got 3 inputs and 2 outputs",
-            lambda: vae.encode(other(encoder=decoder.init(KEY, (3, 2))), X3),
+            lambda: vae.encode(other(encoder=network.init(KEY, (3, 2))), X3),
         ),
         (
             "params.decoder.weights[0]",
@@ -472,27 +442,6 @@ def other(**networks):
         ("sigma_x", "got 0.0", lambda: vae.elbo_terms(KEY, PLANE, X3, sigma_x=0.0)),
         ("num_samples", "got 0", lambda: vae.elbo_terms(KEY, PLANE, X3, num_samples=0)),
         ("num_samples", "got 0", lambda: vae.sample(KEY, PLANE, 0)),
-        (
-            "likelihood",
-            "'normal'",
-            lambda: vae.elbo_terms(KEY, PLANE, X3, likelihood="normal"),
-        ),
-        (
-            "likelihood",
-            "'normal'",
-            lambda: vae.sample(KEY, PLANE, 1, likelihood="normal"),
-        ),
-        ("likelihood", "'normal'", lambda: vae.decode(PLANE, X3, likelihood="normal")),
-        (
-            "x",
-            "got -",
-            lambda: vae.elbo_terms(KEY, PLANE, X3, likelihood="bernoulli"),
-        ),
-        (
-            "x",
-            "got 2.0",
-            lambda: vae.elbo_terms(KEY, PLANE, 2 * BINARY, likelihood="bernoulli"),
-        ),
         ("params", "3 dimensions", lambda: vae.latent_grid(vae.init(KEY, (4, 3)))),
         ("num_per_axis", "got 1", lambda: vae.latent_grid(PLANE, num_per_axis=1)),
         ("mass", "got 1.0", lambda: vae.latent_grid(PLANE, mass=1.0)),
@@ -514,9 +463,22 @@ def test_bad_arguments_are_refused(argument, came, call, refused):
         ("sigma_x", "got 0.0", {"sigma_x": 0.0}),
         ("optimizer", "got float", {"optimizer": 1e-3}),
         ("held_out", "got shape (20, 2)", {"held_out": X3[:, :2]}),
-        ("likelihood", "'normal'", {"likelihood": "normal"}),
+        ("optimizer", "more than a gradient", {"optimizer": optax.lbfgs()}),
+        ("terms", "got str", {"terms": "pathwise"}),
+        ("progress", "got 'yes'", {"progress": "yes"}),
     ],
 )
 def test_bad_options_of_fit_are_refused(argument, came, options, refused):
     with refused(argument, came, "expected"):
         fit(KEY, PLANE, X3, **{"num_epochs": 1} | options)
+
+
+@pytest.mark.parametrize("opt_state", [None, (), optax.adam(1e-2).init(PLANE)])
+def test_the_memory_of_another_optimiser_is_refused(refused, opt_state):
+    with refused("opt_state", type(opt_state).__name__, "optimizer.init(params)"):
+        vae.step(KEY, PLANE, opt_state, X3, optimizer=MOMENTUM)
+
+
+def test_minibatches_larger_than_the_data_are_refused(refused):
+    with refused("batch_size", "21", "1 to 20"):
+        vae.minibatches(KEY, 20, 21)

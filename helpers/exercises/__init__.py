@@ -2,9 +2,10 @@
 
 An exercise is a Formula (a function that must equal a reference on inputs that the
 student has not seen) or an Experiment (something that must reach a number). Each
-notebook's are in a module of their own.
+notebook's exercises are in a module of their own.
 """
 
+import difflib
 import html
 from typing import Any, NamedTuple
 
@@ -18,7 +19,8 @@ from helpers.exercises import (
     notebook_05,
     notebook_06,
 )
-from helpers.exercises.judge import Finding, judge, wrong
+from helpers.exercises.finding import Finding, wrong
+from helpers.exercises.judge import judge
 
 __all__ = ["check", "progress"]
 
@@ -48,7 +50,9 @@ class Verdict(NamedTuple):
     def __repr__(self):
         state = self.finding.state
         lines = [f"{MARKS[state]} {self.name}: {state}"]
-        return "\n".join(lines + [f"  {k}: {text}" for k, text in self.finding.rows])
+        for label, text in self.finding.rows:
+            lines.append(f"  {label}: {text}")
+        return "\n".join(lines)
 
     def _repr_html_(self):
         state = self.finding.state
@@ -70,7 +74,7 @@ def check(name: str, answer: Any, *, solution: bool = False) -> None:
     """Show whether an answer is right; if not, for which input, and a hint.
 
     Whatever the answer does, nothing is raised: an error, a wrong shape, an endless
-    loop (ended after some seconds) and a name that is not known become the verdict.
+    loop (ended after some seconds) and an unknown name become the verdict.
 
     Args:
         name: of the exercise.
@@ -78,10 +82,11 @@ def check(name: str, answer: Any, *, solution: bool = False) -> None:
         solution: whether this is the course's solution, which is not counted by
             `progress`.
     """
-    known = {k: v for table in EXERCISES.values() for k, v in table.items()}
-    if name not in known:
-        names = ", ".join(known)
-        display(Verdict(str(name), wrong(came="an unknown name", wanted=names)))
+    known = {}
+    for exercises in EXERCISES.values():
+        known.update(exercises)
+    if not isinstance(name, str) or name not in known:
+        display(_unknown(name, list(known)))
         return
     finding = judge(known[name], answer)
     if not solution:
@@ -89,8 +94,24 @@ def check(name: str, answer: Any, *, solution: bool = False) -> None:
     display(Verdict(name + " (solution)" * solution, finding))
 
 
+def _unknown(name, known):
+    if not isinstance(name, str):
+        finding = wrong(
+            returned=f"a name of type {type(name).__name__}",
+            expected='the name in quotes, as in check("score", score)',
+        )
+        return Verdict("unknown exercise", finding)
+    closest = difflib.get_close_matches(name, known, n=1)
+    finding = wrong(
+        error="there is no exercise of this name",
+        expected=f"one of {', '.join(known)}",
+        hint=f"Did you mean {closest[0]}?" if closest else "",
+    )
+    return Verdict(name, finding)
+
+
 def progress(notebook: str) -> None:
-    """Print which exercises of a notebook stand, in one line.
+    """Print how many exercises of a notebook are solved, in one line.
 
     Args:
         notebook: its number, such as "01".
@@ -98,10 +119,10 @@ def progress(notebook: str) -> None:
     Raises:
         ValueError: there is no such notebook.
     """
-    if notebook not in EXERCISES:
-        wanted = ", ".join(EXERCISES)
-        raise ValueError(f"notebook: got {notebook!r}, wanted one of {wanted}")
+    if not isinstance(notebook, str) or notebook not in EXERCISES:
+        known = ", ".join(f'"{number}"' for number in EXERCISES)
+        raise ValueError(f"notebook: got {notebook!r}, expected one of {known}")
     states = {name: _states.get(name, "not attempted") for name in EXERCISES[notebook]}
     count = sum(state == "right" for state in states.values())
     words = ", ".join(f"{name}: {state}" for name, state in states.items())
-    print(f"{count} of {len(states)} exercises stand ({words})")
+    print(f"{count} of {len(states)} exercises solved ({words})")

@@ -1,13 +1,13 @@
 """The exercises of notebook 01, and the slips that people make in them."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import logsumexp
+from scipy import stats
 
-from helpers import gaussian
-from helpers.exercises.judge import Experiment, Formula, called, numbers, right, wrong
-from helpers.gaussian import Gaussian
+from helpers.exercises.answers import beyond, called, numbers
+from helpers.exercises.finding import UnfitError, right, wrong
+from helpers.exercises.formula import Formula, Slip
+from helpers.exercises.judge import Experiment
 
 # For a sample of 5, divided by sigma^4: the MLE has 0.36, the unbiased one 0.5, and the
 # least of all divisors 2 / 6.
@@ -17,184 +17,325 @@ LEAST_ERROR = 0.345
 def _tables():
     rng = np.random.default_rng(1)
     a = rng.normal(size=(4, 3))
-    far_apart = a + np.array([[-1000.0], [0.0], [600.0], [1000.0]])
+    rows_far_apart = a + np.array([[-1000.0], [0.0], [600.0], [1000.0]])
+    # Within a row: whatever is taken out but the largest, some row overflows.
+    columns_far_apart = np.array(
+        [
+            [-1000.0, 0.3, -5.0],
+            [0.5, 900.0, -900.0],
+            [800.0, 0.2, -0.3],
+            [1500.0, 0.1, -0.4],
+            [0.2, 0.7, -800.0],
+            [-900.0, -901.2, -900.7],
+        ]
+    )
     impossible = a.copy()
     impossible[1, 2] = -np.inf  # a z of probability 0
-    return [(a,), (a - 1000,), (a + 1000,), (far_apart,), (impossible,)]
+    tables = [a, a - 400, a - 1000, a + 1000]
+    tables += [rows_far_apart, columns_far_apart, impossible]
+    return [(table,) for table in tables]
 
 
 def _log_sum_exp(a):
-    return logsumexp(jnp.asarray(a), axis=1)
+    return _taken_out(a, a.max(axis=1, keepdims=True))
 
 
-def _in_numpy(form):
-    """A wrong form that may overflow, without its warnings."""
-
-    def quiet(a):
-        with np.errstate(all="ignore"):
-            return form(np.asarray(a))
-
-    return quiet
-
-
-def _taken_out(a, largest):
-    return np.log(np.exp(a - largest).sum(axis=1))
+def _taken_out(a, m):
+    """Log sum e^a = m + log sum e^(a - m), for one m per row."""
+    return m[:, 0] + np.log(np.exp(a - m).sum(axis=1))
 
 
 LOG_SUM_EXP = Formula(
     _log_sum_exp,
     _tables,
     (
-        (
-            _in_numpy(lambda a: np.log(np.exp(a).sum(axis=1))),
+        Slip(
+            lambda a: np.log(np.exp(a).sum(axis=1)),
             "exp() overflows above 709 and is 0 below -745. First take the largest "
             "entry out of each row: log sum e^a = m + log sum e^(a - m).",
         ),
-        (
-            _in_numpy(lambda a: np.exp(a).sum(axis=1)),
+        Slip(
+            lambda a: np.exp(a).sum(axis=1),
             "A logarithm is missing: this is the sum itself.",
         ),
-        (
-            _in_numpy(lambda a: np.log(np.exp(a).mean(axis=1))),
-            "This is a mean over z. Wanted is the sum.",
+        Slip(
+            lambda a: np.log(np.exp(a).mean(axis=1)),
+            "This is a mean over z. Expected the sum.",
         ),
-        (
-            _in_numpy(lambda a: a.sum(axis=1)),
-            "The logarithms are added up: that is the log of a product. Wanted is the "
+        Slip(
+            lambda a: _log_sum_exp(a) - np.log(a.shape[1]),
+            "This is a mean over z. Expected the sum.",
+        ),
+        Slip(
+            lambda a: a.sum(axis=1),
+            "The logarithms are added up: that is the log of a product. Expected the "
             "log of the sum of the exponentials.",
         ),
-        (
-            _in_numpy(lambda a: _taken_out(a, a.max(axis=1, keepdims=True))),
+        Slip(
+            lambda a: _log_sum_exp(a) - a.max(axis=1),
             "You took the largest entry out of each row. Add it again at the end.",
         ),
-        (
-            _in_numpy(lambda a: a.max() + _taken_out(a, a.max())),
+        Slip(
+            lambda a: _log_sum_exp(a) - 2 * a.max(axis=1),
+            "You took the largest entry out of each row. Add it at the end; here it is "
+            "subtracted once more.",
+        ),
+        Slip(
+            lambda a: _taken_out(a, np.full((len(a), 1), a.max())),
             "You took the largest entry of the whole table out. A row far below it "
             "still underflows: each row needs its own.",
         ),
-        (
-            _in_numpy(lambda a: a.max(axis=1)),
+        Slip(
+            lambda a: _taken_out(a, a[:, :1]),
+            "You took the first entry out of each row. Where another one is far "
+            "larger, exp() still overflows: take the largest.",
+        ),
+        Slip(
+            lambda a: _taken_out(a, a[:, -1:]),
+            "You took the last entry out of each row. Where another one is far "
+            "larger, exp() still overflows: take the largest.",
+        ),
+        Slip(
+            lambda a: _taken_out(a, np.median(a, axis=1, keepdims=True)),
+            "You took the median out of each row. Where the largest is far above it, "
+            "exp() still overflows: take the largest.",
+        ),
+        Slip(
+            lambda a: _taken_out(a, a.mean(axis=1, keepdims=True)),
+            "You took the mean out of each row. Where the largest is far above it, "
+            "exp() still overflows: take the largest.",
+        ),
+        Slip(
+            lambda a: _taken_out(a, a.min(axis=1, keepdims=True)),
+            "You took the smallest entry out of each row, so exp() still overflows: "
+            "take the largest.",
+        ),
+        Slip(
+            lambda a: _taken_out(a, np.abs(a).max(axis=1, keepdims=True)),
+            "You took the largest absolute value out. In a row of large negative "
+            "numbers everything underflows: take the largest number, with its sign.",
+        ),
+        Slip(
+            lambda a: a.max(axis=1),
             "This is the largest entry only. The others count too.",
+        ),
+        Slip(
+            lambda a: _log_sum_exp(a.T),
+            "You summed over the points, down each column. Expected a sum over z, "
+            "along each row: axis=1.",
+        ),
+        Slip(
+            lambda a: np.log(np.exp(a).sum(axis=0)),
+            "You summed over the points, down each column. Expected a sum over z, "
+            "along each row: axis=1.",
         ),
     ),
 )
 
 
 def _samples():
-    x = gaussian.sample(jax.random.key(11), Gaussian(jnp.array([3.5]), 1.2), 6)[:, 0]
-    return [(x, 3.0, 0.8), (x, 3.5, 1.3), (x - 9, -4.0, 2.5), (x[:1], 3.0, 0.5)]
+    x = 3.5 + 1.1 * np.random.default_rng(11).normal(size=6)
+    samples = [(x, 3.0, 0.8), (x, 3.5, 1.3), (x - 9, -4.0, 2.5), (x[:1], 3.0, 0.5)]
+    return [(jax.device_put(points), mu, sigma) for points, mu, sigma in samples]
 
 
-@jax.jit
 def _score(x, mu, sigma):
-    def log_likelihood(theta):
-        params = Gaussian(theta[:1], theta[1] ** 2)
-        return gaussian.log_prob(params, x[:, None]).sum()
-
-    return jax.grad(log_likelihood)(jnp.array([mu, sigma]))
+    return _in_mu(x, mu, sigma), _in_sigma(x, mu, sigma)
 
 
-def _score_form(in_mu, in_sigma):
-    """A form of the score from its two halves, functions of n, differences, sigma."""
-
-    def form(x, mu, sigma):
-        away = x - mu
-        return jnp.stack([each(len(x), away, sigma) for each in (in_mu, in_sigma)])
-
-    return form
+def _in_mu(x, mu, sigma):
+    return (x - mu).sum() / sigma**2
 
 
-def _in_mu(n, away, sigma):
-    return away.sum() / sigma**2
+def _in_sigma(x, mu, sigma):
+    return ((x - mu) ** 2).sum() / sigma**3 - len(x) / sigma
 
 
-def _in_sigma(n, away, sigma):
-    return (away**2).sum() / sigma**3 - n / sigma
+def _with_mu(form):
+    """The score with another form of its first half."""
+    return lambda x, mu, sigma: (form(x, mu, sigma), _in_sigma(x, mu, sigma))
+
+
+def _with_sigma(form):
+    """The score with another form of its second half."""
+    return lambda x, mu, sigma: (_in_mu(x, mu, sigma), form(x, mu, sigma))
 
 
 SCORE = Formula(
     _score,
     _samples,
     (
-        (
-            lambda *args: _score(*args) / len(args[0]),
+        Slip(
+            lambda x, mu, sigma: np.divide(_score(x, mu, sigma), len(x)),
             "A mean over the points. The log-likelihood is a sum over them.",
         ),
-        (lambda *args: -_score(*args), "The sign is turned round: this is downhill."),
-        (
-            _score_form(lambda n, away, sigma: away.sum() / sigma, _in_sigma),
+        Slip(
+            lambda *args: np.negative(_score(*args)),
+            "The sign is flipped: this slope points downhill.",
+        ),
+        Slip(
+            lambda *args: _score(*args)[::-1],
+            "The two slopes are swapped. Expected the one in mu first.",
+        ),
+        Slip(
+            _with_mu(lambda x, mu, sigma: (x - mu).sum() / sigma),
             "In mu: divide by sigma squared, not by sigma.",
         ),
-        (
-            _score_form(_in_mu, lambda n, away, sigma: (away**2).sum() / sigma**3),
+        Slip(
+            _with_mu(lambda x, mu, sigma: (x - mu).sum()),
+            "In mu: the factor 1/sigma^2 is missing.",
+        ),
+        Slip(
+            _with_mu(lambda x, mu, sigma: 2 * _in_mu(x, mu, sigma)),
+            "In mu: the 2 from the square cancels against the 1/2 in front.",
+        ),
+        Slip(
+            _with_mu(lambda x, mu, sigma: (x - mu) / sigma**2),
+            "In mu: one slope per point. Expected their sum.",
+        ),
+        Slip(
+            _with_sigma(lambda x, mu, sigma: ((x - mu) ** 2).sum() / sigma**3),
             "In sigma: -log sigma has a slope as well, -1/sigma for each point.",
         ),
-        (
-            _score_form(
-                _in_mu, lambda n, away, sigma: (away**2).sum() / sigma**3 - 1 / sigma
+        Slip(
+            _with_sigma(
+                lambda x, mu, sigma: ((x - mu) ** 2).sum() / sigma**3 - 1 / sigma
             ),
             "In sigma: -1/sigma comes once for each point, so n times in all.",
         ),
-        (
-            _score_form(
-                _in_mu,
-                lambda n, away, sigma: _in_sigma(n, away, sigma) / (2 * sigma),
+        Slip(
+            _with_sigma(
+                lambda x, mu, sigma: ((x - mu) ** 2).sum() / sigma**3 + len(x) / sigma
             ),
-            "The second slope is in sigma squared. Wanted is the one in sigma: by the "
+            "In sigma: the density is divided by sigma, so its logarithm has -log "
+            "sigma, with the slope -1/sigma for each point.",
+        ),
+        Slip(
+            _with_sigma(
+                lambda x, mu, sigma: -((x - mu) ** 2).sum() / sigma**3 - len(x) / sigma
+            ),
+            "In sigma: the derivative of -1/(2 sigma^2) is +1/sigma^3.",
+        ),
+        Slip(
+            _with_sigma(
+                lambda x, mu, sigma: (
+                    ((x - mu) ** 2).sum() / (2 * sigma**3) - len(x) / sigma
+                )
+            ),
+            "In sigma: the derivative of -1/(2 sigma^2) is 1/sigma^3, without the 2.",
+        ),
+        Slip(
+            _with_sigma(lambda x, mu, sigma: _in_sigma(x, mu, sigma) / (2 * sigma)),
+            "The second slope is in sigma squared. Expected the one in sigma: by the "
             "chain rule, 2 sigma times as much.",
         ),
-        (
-            _score_form(
-                _in_mu,
-                lambda n, away, sigma: (away**2).sum() / sigma**2 - n / sigma,
+        Slip(
+            _with_sigma(
+                lambda x, mu, sigma: ((x - mu) ** 2).sum() / sigma**2 - len(x) / sigma
             ),
             "In sigma: the derivative of -1/(2 sigma^2) is 1/sigma^3.",
         ),
+        Slip(
+            _with_sigma(
+                lambda x, mu, sigma: (x - mu).sum() / sigma**3 - len(x) / sigma
+            ),
+            "In sigma: the differences are squared.",
+        ),
+        Slip(
+            _with_sigma(lambda x, mu, sigma: (x - mu) ** 2 / sigma**3 - 1 / sigma),
+            "In sigma: one slope per point. Expected their sum.",
+        ),
     ),
+    parts=("slope in mu", "slope in sigma"),
 )
 
 
+def _rows_of_five(n=400):
+    """Samples of 5, each from a Gaussian of its own, and the true variances `n`.
+
+    Their sums of squares, over sigma^2, have exactly the first two moments of a
+    chi-squared with 4 degrees of freedom, so that the mean squared error of any
+    multiple of them is exact.
+    """
+    rng = np.random.default_rng(12)
+    sums = stats.chi2(4).ppf((np.arange(n) + 0.5) / n)
+    sums = 4 + (sums - sums.mean()) * np.sqrt(8) / sums.std()
+    directions = rng.normal(size=(n, 5))
+    directions -= directions.mean(axis=1, keepdims=True)
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    centres = 10 * rng.normal(size=(n, 1))
+    scatter = rng.normal(size=(n, 1)) / np.sqrt(5)
+    sigma = np.exp(rng.normal(size=n))
+    x = scatter + rng.permutation(np.sqrt(sums))[:, None] * directions
+    return centres + sigma[:, None] * x, sigma**2
+
+
 def _judge_variance(answer):
-    rng, worst = np.random.default_rng(12), 0.0
-    for sigma in (1.0, 3.0):
-        x = 4.0 + sigma * rng.normal(size=(200_000, 5))
-        estimates = numbers(called(answer, x.copy()))
-        if estimates.shape != (len(x),):
-            return wrong(
-                came=f"shape {estimates.shape} from x of shape {x.shape}",
-                wanted=f"shape {(len(x),)}",
-                hint="Each row is a sample of its own: use axis=1.",
+    x, truth = _rows_of_five()
+    estimates = numbers(called(answer, x.copy()))
+    if estimates.shape != (len(x),):
+        raise UnfitError(
+            f"shape {estimates.shape} from x of shape {x.shape}",
+            f"shape {(len(x),)}, one estimate per row",
+            "Each row is a sample of its own: use axis=1.",
+        )
+    error = ((estimates / truth - 1) ** 2).mean()
+    reached = f"a relative mean squared error of {beyond(error, LEAST_ERROR, 3)}"
+    expected = f"at most {LEAST_ERROR}"
+    if error <= LEAST_ERROR:
+        return right(reached=reached, expected=expected)
+    hint = _variance_hint(estimates, x)
+    return wrong(reached=reached, expected=expected, hint=hint)
+
+
+def _variance_hint(estimates, x):
+    squares = ((x - x.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
+    divisor = _ratio(squares, estimates)
+    if divisor is not None:
+        return _divisor_hint(divisor)
+    if _ratio(squares, estimates**2) is not None:
+        return "This is a standard deviation. Expected its square."
+    for mean in (x.mean(), x.mean(axis=0)):
+        if _ratio(((x - mean) ** 2).sum(axis=1), estimates) is not None:
+            return (
+                "The rows have one mean in common here. Each row is a sample with a "
+                "mean of its own: x.mean(axis=1, keepdims=True)."
             )
-        error = ((estimates / sigma**2 - 1) ** 2).mean()
-        worst = max(worst, error)
-        hint = _variance_hint(estimates, x, sigma)
-    came = f"a relative mean squared error of {worst:.2f}"
-    wanted = f"at most {LEAST_ERROR}"
-    if not worst <= LEAST_ERROR:
-        return wrong(came=came, wanted=wanted, hint=hint)
-    return right(reached=f"{came}, wanted {wanted}")
-
-
-def _variance_hint(estimates, x, sigma):
-    away = x - x.mean(axis=1, keepdims=True)
-    squares = (away**2).sum(axis=1)
-    known = {
-        "Divided by n: the MLE. It is too low on average, and still better here than "
-        "the unbiased one. Go on in that direction.": squares / 5,
-        "Divided by n - 1: unbiased. But it scatters more, and the error counts bias "
-        "and scatter. Which divisor makes their sum small?": squares / 4,
-        "This is a standard deviation. Wanted is its square.": np.sqrt(squares / 5),
-        "This too is a standard deviation. Wanted is its square.": np.sqrt(squares / 4),
-        "A sum of squares. Wanted is an average, with some divisor.": squares,
-    }
-    for hint, form in known.items():
-        if np.allclose(estimates, form):
-            return hint
+    if _ratio((x**2).sum(axis=1), estimates) is not None:
+        return "The mean of the row is not subtracted."
     if np.allclose(estimates, estimates[0]):
-        return "The estimate does not depend on the sample."
+        return "The estimate is the same for every row: it does not depend on x."
     return (
-        "For c times the sum of squares the error is a parabola in c. Where is it low?"
+        "For c times the sum of squares around the row's own mean, the error is a "
+        "parabola in c. Where is it low?"
     )
+
+
+def _ratio(one, other):
+    """The number that one array is of another, or None if there is none."""
+    with np.errstate(all="ignore"):
+        ratios = one / other
+    same = np.isfinite(ratios).all() and np.allclose(ratios, ratios[0])
+    return float(ratios[0]) if same else None
+
+
+def _divisor_hint(divisor):
+    if np.isclose(divisor, 5):
+        return (
+            "Divided by n: the MLE. It is too low on average, and still better here "
+            "than the unbiased one. Go on in that direction."
+        )
+    if np.isclose(divisor, 4):
+        return (
+            "Divided by n - 1: unbiased. But it scatters more, and the error counts "
+            "bias and scatter. Which divisor makes their sum small?"
+        )
+    if np.isclose(divisor, 1):
+        return "A sum of squares. Expected an average, with some divisor."
+    if divisor < 0:
+        return "The sign is flipped: a variance is never below 0."
+    size = "small" if divisor < 6 else "large"
+    return f"You divide the sum of squares by {divisor:.3g}. That is too {size}."
 
 
 EXERCISES = {

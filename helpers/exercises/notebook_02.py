@@ -1,60 +1,103 @@
 """The exercises of notebook 02, and the slips that people make in them."""
 
+from typing import NamedTuple
+
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from helpers import decoder, gaussian, mixture
-from helpers.exercises.judge import Experiment, Formula, numbers, right, wrong
-from helpers.gaussian import Gaussian
+from helpers.exercises.answers import called, numbers
+from helpers.exercises.curve import curve, log_normal, log_sum_exp
+from helpers.exercises.finding import right, wrong
+from helpers.exercises.formula import Formula, Slip, general_hint, shown
+from helpers.exercises.judge import Experiment
 from helpers.mixture import Mixture
 
 
 def _clouds():
     rng = np.random.default_rng(21)
     scales = np.array([1.0, 2.0, 0.5])
-    return [
-        (jax.device_put(rng.normal(size=(n, d)) * scales[:d] + 4 * np.arange(d)),)
-        for n, d in [(6, 2), (7, 3), (5, 1)]
-    ]
+    cases = []
+    for n, d in [(5, 3), (6, 2), (4, 1)]:
+        centre = 1 + 4 * np.arange(d)
+        cases.append((jax.device_put(centre + scales[:d] * rng.normal(size=(n, d))),))
+    return cases
 
 
 def _shared_variance(x):
-    return gaussian.fit_mle(x).variance
+    return ((x - x.mean(axis=0)) ** 2).mean()
 
 
 def _squares(x):
-    return ((x - x.mean(axis=0)[None, :]) ** 2).sum()
+    return ((x - x.mean(axis=0)) ** 2).sum()
 
 
 SHARED_VARIANCE = Formula(
     _shared_variance,
     _clouds,
     (
-        (
+        Slip(
             lambda x: _squares(x) / len(x),
             "N for DN: the slide's slip. D dimensions bring D N squared deviations.",
         ),
-        (
+        Slip(
             lambda x: _squares(x) / (2 * len(x)),
             "2N is right in the plane. These points have another number of dimensions.",
         ),
-        (
+        Slip(
             lambda x: _squares(x) / (x.shape[1] * (len(x) - 1)),
-            "N - 1 gives the unbiased variance. The maximum likelihood has N.",
+            "N - 1 gives the unbiased variance. Maximum likelihood divides by N.",
         ),
-        (lambda x: _squares(x), "A sum of squares. Wanted is their mean."),
-        (
-            lambda x: jnp.sqrt(_shared_variance(x)),
-            "This is sigma. Wanted is sigma squared.",
+        Slip(
+            lambda x: _squares(x) / (x.size - 1),
+            "D N - 1 for D N: maximum likelihood takes nothing off the count.",
         ),
-        (
+        Slip(
+            lambda x: _squares(x) / (len(x) - 1),
+            "N - 1 for D N: D dimensions bring D N squared deviations, and maximum "
+            "likelihood takes nothing off the count.",
+        ),
+        Slip(
+            lambda x: _squares(x) / x.shape[1],
+            "D for DN: a mean over the points is missing.",
+        ),
+        Slip(_squares, "A sum of squares. Expected their mean."),
+        Slip(
+            lambda x: np.sqrt(_shared_variance(x)),
+            "This is sigma. Expected sigma squared.",
+        ),
+        Slip(
             lambda x: ((x - x.mean()) ** 2).mean(),
             "One mean for all columns. Each dimension has its own: mean(axis=0).",
         ),
-        (
+        Slip(
+            lambda x: x.var(ddof=1),
+            "One mean for all columns. Each dimension has its own: mean(axis=0).",
+        ),
+        Slip(
+            lambda x: ((x - x.mean(axis=1, keepdims=True)) ** 2).mean(),
+            "A mean for each point, over its dimensions. Each dimension has its own "
+            "mean, over the points: mean(axis=0).",
+        ),
+        Slip(
+            lambda x: (x**2).mean(),
+            "The mean is not subtracted.",
+        ),
+        Slip(
             lambda x: x.var(axis=0),
-            "One variance for each dimension. This model has a single one for all.",
+            "One variance per dimension. This model has a single one for all.",
+        ),
+        Slip(
+            lambda x: x.var(axis=1),
+            "One variance per point. This model has a single one for all points and "
+            "dimensions.",
+        ),
+        Slip(
+            lambda x: (x - x.mean(axis=0)).T @ (x - x.mean(axis=0)) / len(x),
+            "A covariance matrix. This model has a single variance for all dimensions.",
+        ),
+        Slip(
+            lambda x: np.cov(x.T),
+            "A covariance matrix. This model has a single variance for all dimensions.",
         ),
     ),
 )
@@ -63,43 +106,60 @@ SHARED_VARIANCE = Formula(
 def _mixtures():
     rng = np.random.default_rng(22)
     cases = []
-    for n, k in [(4, 3)] * 2:  # one shape, one program
+    n, k = 4, 3
+    for _ in range(2):  # of one shape, so that an answer is compiled once
         params = Mixture(
-            weights=jax.device_put(rng.dirichlet(np.full(k, 4.0))),
-            means=jax.device_put(rng.normal(size=(k, 2))),
-            covariances=jax.device_put(rng.uniform(0.5, 2.0, size=k)),
+            weights=rng.dirichlet(np.full(k, 4.0)),
+            means=rng.normal(size=(k, 2)),
+            covariances=rng.uniform(0.5, 2.0, size=k),
         )
-        cases.append((params, jax.device_put(rng.normal(size=(n, 2)))))
+        cases.append((jax.device_put(params), jax.device_put(rng.normal(size=(n, 2)))))
     params, x = cases[0]
     return [*cases, (params, x + 90.0)]  # where every density underflows
 
 
-@jax.jit
-def _slope_in_means(params, x):
-    return jax.grad(mixture.log_likelihood)(params, x).means
+def _log_joint(params, x):
+    """Log p(x, z) of points `n 2` and round components, `n k`."""
+    sigma = np.sqrt(params.covariances)[:, None]
+    return np.log(params.weights) + log_normal(x[:, None, :], params.means, sigma)
+
+
+def _responsibilities(params, x):
+    log_joint = _log_joint(params, x)
+    return np.exp(log_joint - log_sum_exp(log_joint)[:, None])
 
 
 def _with_shares(shares_of, power=1.0):
     """The slope in the means, with other shares or another power of the variance."""
 
     def form(params, x):
-        away = x[:, None, :] - params.means[None, :, :]
+        away = x[:, None, :] - params.means
         total = (shares_of(params, x)[:, :, None] * away).sum(axis=0)
         return total / (params.covariances**power)[:, None]
 
     return form
 
 
+def _slope_in_means(params, x):
+    return _with_shares(_responsibilities)(params, x)
+
+
 def _all_alike(params, x):
-    return jnp.ones((len(x), len(params.weights)))
+    return np.ones((len(x), len(params.weights)))
 
 
 def _by_prior(params, x):
-    return _all_alike(params, x) * params.weights[None, :]
+    return _all_alike(params, x) * params.weights
 
 
 def _by_density(params, x):
-    return jnp.exp(mixture.log_joint(params, x))
+    return np.exp(_log_joint(params, x))
+
+
+def _by_likelihood(params, x):
+    """As if all weights were alike."""
+    density = _log_joint(params, x) - np.log(params.weights)
+    return np.exp(density - log_sum_exp(density)[:, None])
 
 
 def _naive(params, x):
@@ -108,50 +168,89 @@ def _naive(params, x):
 
 
 def _over_points(params, x):
-    r = mixture.responsibilities(params, x)
+    r = _responsibilities(params, x)
     return r / r.sum(axis=0, keepdims=True)
+
+
+def _per_point(params, x):
+    away = x[:, None, :] - params.means
+    weighed = _responsibilities(params, x)[:, :, None] * away
+    return weighed / params.covariances[:, None]
 
 
 SLOPE_IN_MEANS = Formula(
     _slope_in_means,
     _mixtures,
     (
-        (
+        Slip(
+            _with_shares(_responsibilities, 0.0),
+            "1/sigma^2 is missing: divide the pull on each mean by its variance, "
+            "params.covariances[k].",
+        ),
+        Slip(
             _with_shares(_all_alike),
             "Each point pulls every mean with full weight here. Its pull is shared out "
             "by the responsibilities.",
         ),
-        (
+        Slip(
             _with_shares(_by_prior),
-            "The shares are the prior's. Wanted are the posterior's, the "
-            "responsibilities: they know x.",
+            "The shares are the prior's. Expected the posterior's, the "
+            "responsibilities: they depend on x.",
         ),
-        (
+        Slip(
             _with_shares(_by_density),
             "The shares do not sum to 1 for a point: divide p(x, z) by p(x).",
         ),
-        (
+        Slip(
+            _with_shares(_by_likelihood),
+            "The weights are missing in the responsibilities: they are proportional "
+            "to weight times density.",
+        ),
+        Slip(
+            _with_shares(lambda p, x: _responsibilities(p, x) * p.weights),
+            "The weights come in twice: the responsibilities contain them already.",
+        ),
+        Slip(
             _with_shares(_over_points),
             "Responsibilities sum to 1 over the components of a point, not over the "
-            "points of a component. (Divided so, this is EM's step.)",
+            "points of a component. (Divided like this, and without 1/sigma^2, it is "
+            "EM's step.)",
         ),
-        (
-            _with_shares(mixture.responsibilities, 0.5),
+        Slip(
+            _with_shares(_over_points, 0.0),
+            "This is EM's step, the new mean minus the old one. The slope divides by "
+            "sigma^2, not by the sum of the responsibilities.",
+        ),
+        Slip(
+            lambda p, x: _with_shares(_over_points, 0.0)(p, x) + p.means,
+            "This is the M-step's new mean. Expected the slope at the old one.",
+        ),
+        Slip(
+            _with_shares(_responsibilities, 0.5),
             "Divide by sigma squared, not by sigma: covariances are variances already.",
         ),
-        (
-            _with_shares(mixture.responsibilities, 2.0),
+        Slip(
+            _with_shares(_responsibilities, 2.0),
             "The covariances are variances already: do not square them.",
         ),
-        (
-            lambda *args: -_slope_in_means(*args),
-            "The sign is turned round: the slope points from the mean to the points.",
+        Slip(
+            lambda params, x: -_slope_in_means(params, x),
+            "The sign is flipped: the slope points from the mean to the points.",
         ),
-        (
-            lambda *args: _slope_in_means(*args) / len(args[1]),
+        Slip(
+            lambda params, x: _slope_in_means(params, x) / len(x),
             "A mean over the points. The log-likelihood is a sum over them.",
         ),
-        (
+        Slip(
+            lambda params, x: _slope_in_means(params, x).sum(axis=0),
+            "A sum over the components. Each mean has a slope of its own.",
+        ),
+        Slip(_per_point, "One slope per point. Expected their sum over the points."),
+        Slip(
+            lambda params, x: _per_point(params, x).sum(axis=1),
+            "Summed over the components. Expected the sum over the points: axis=0.",
+        ),
+        Slip(
             _with_shares(_naive),
             "Far away every density underflows, and 0/0 is no number. Divide before "
             "you leave the logarithm: jax.nn.softmax.",
@@ -160,56 +259,189 @@ SLOPE_IN_MEANS = Formula(
 )
 
 
-@jax.jit
-def _proposal_error(mean, sigma):
-    """The relative root mean square error of p(x) from 16 draws."""
-    curve, options = decoder.bent_line(), {"num_samples": 16, "sigma_x": 0.1}
-    point = decoder.decode(curve, jnp.array([[1.2]]))
-    truth = decoder.log_marginal_quadrature(curve, point, sigma_x=0.1)
-
-    def one(key):
-        options["proposal"] = Gaussian(mean[None], sigma**2)
-        return decoder.log_marginal_importance(key, curve, point, **options) - truth
-
-    logs = jax.vmap(one)(jax.random.split(jax.random.key(23), 1000))
-    return jnp.sqrt((jnp.expm1(logs) ** 2).mean())
+def _log_marginal(x, decode, z):
+    """Log p(x) of points `n 2` by a sum over an even grid `s`."""
+    log_joint = log_normal(x[:, None, :], decode(z)) + log_normal(0.0, z[:, None])
+    return log_sum_exp(log_joint) + np.log(z[1] - z[0])
 
 
-def mean_and_sigma(answer):
-    """Return the two numbers of a Gaussian over z, the second above 0."""
-    pair = numbers(answer, "answer")
-    if pair.shape != (2,):
-        raise ValueError(f"answer: got shape {pair.shape}, wanted a mean and a sigma")
-    if not (np.isfinite(pair).all() and pair[1] > 0):
-        raise ValueError(f"answer: got {pair}, wanted finite numbers and sigma above 0")
-    return float(pair[0]), float(pair[1])
+class _Watched:
+    """A decoder that remembers at which latents it was evaluated."""
+
+    def __init__(self, decode):
+        self.decode = decode
+        self.latents = []
+
+    def __call__(self, z):
+        if not isinstance(z, jax.core.Tracer):
+            self.latents.append(np.ravel(z).astype(float))
+        return self.decode(z)
+
+    def grid(self):
+        """Return the answer's grid, or a usual one where it used no even grid."""
+        z = np.unique(np.concatenate([*self.latents, []]))
+        gaps = np.diff(z)
+        even = len(z) > 2 and np.allclose(gaps, gaps[0], rtol=1e-3)
+        return z if even else np.linspace(-8, 8, 4001)
 
 
-def _judge_proposal(answer):
-    mean, sigma = mean_and_sigma(answer)
-    error = float(_proposal_error(mean, sigma))
-    came, wanted = f"a relative error of {error:.2f}", "at most 0.10"
-    if error <= 0.10:
-        return right(reached=f"{came}, wanted {wanted}")
-    hint = "The sigma is wider than the posterior's: some draws are wasted."
-    if (mean, sigma) == (0.0, 1.0):
-        hint = "That is the prior. Where is the posterior of this point?"
-    elif _proposal_error(mean, np.sqrt(sigma)) <= 0.10:
-        hint = "Is the second number a variance? Wanted is sigma, its root."
-    elif _proposal_error(-mean, sigma) <= 0.10:
-        hint = "The sign of the mean is turned round."
-    elif abs(mean - 1.2) > 0.02:
-        hint = "The mean is not where the posterior is. Integrate z over it on a grid."
-    elif sigma < 0.0238:
-        hint = (
-            "The sigma is narrower than the posterior's: the tails are hardly ever "
-            "drawn, and weigh much when they are."
+def _decode(z):
+    """The decoder as the answer gets it: z of shape `s`, points `s 2` come back."""
+    z = jax.numpy.asarray(z)
+    first = 3 * jax.numpy.tanh(1.5 * z + 1.5) - 3 * jax.numpy.tanh(1.5 * z - 1.5) - 3
+    return jax.numpy.stack([first, 3 * jax.numpy.tanh(0.9 * z)], axis=-1)
+
+
+class _Wrong(NamedTuple):
+    """What a wrong form gives for the points of a case, and its hint."""
+
+    values: np.ndarray
+    hint: str
+
+
+def _marginal_slips(x, z):
+    """What wrong forms give on the student's own grid, and their hints."""
+    gap = z[1] - z[0]
+    log_likelihood = log_normal(x[:, None, :], curve(z))
+    log_prior = log_normal(0.0, z[:, None])
+    squares = ((x[:, None, :] - curve(z)) ** 2).sum(axis=2)
+    right_one = log_sum_exp(log_likelihood + log_prior) + np.log(gap)
+    log_2pi = np.log(2 * np.pi)
+    without_prior = log_sum_exp(log_likelihood) + np.log(gap)
+    of_logs = log_likelihood + log_prior
+    printed_powers = -0.5 * z**2 * squares - 2 / 3 * log_2pi
+    return (
+        _Wrong(
+            right_one - np.log(gap),
+            "The spacing dz is missing: an integral is the sum of heights times dz.",
+        ),
+        _Wrong(
+            right_one - np.log(gap) - np.log(len(z)),
+            "A mean over the grid. An integral is the sum of heights times dz.",
+        ),
+        _Wrong(
+            of_logs.sum(axis=1) * gap,
+            "The logarithms are summed. Expected the logarithm of the sum: leave the "
+            "logarithm, add up p(x, z) over the grid, and take the logarithm again.",
+        ),
+        _Wrong(
+            of_logs.sum(axis=1),
+            "The logarithms are summed. Expected the logarithm of the sum: leave the "
+            "logarithm, add up p(x, z) over the grid, and take the logarithm again.",
+        ),
+        _Wrong(
+            without_prior,
+            "The prior p(z) is missing: p(x) is the integral of p(x given z) p(z).",
+        ),
+        _Wrong(
+            without_prior - np.log(gap),
+            "The prior p(z) and the spacing dz are missing: p(x) is the integral of "
+            "p(x given z) p(z).",
+        ),
+        _Wrong(
+            without_prior - np.log(gap) - np.log(len(z)),
+            "A plain mean over the grid. Each z counts by its prior density p(z), "
+            "times the spacing dz.",
+        ),
+        _Wrong(
+            np.exp(right_one),
+            "This is p(x). Expected its logarithm.",
+        ),
+        _Wrong(
+            right_one + 3 / 2 * log_2pi - 2 / 3 * log_2pi,
+            "The constant is the printed one, (2 pi)^(-2/3). Two dimensions of x and "
+            "one of z give (2 pi)^(-3/2).",
+        ),
+        _Wrong(
+            log_sum_exp(printed_powers) + np.log(gap),
+            "This is the slide's integrand as printed. The exponent has z^2 plus the "
+            "squared distance, and the constant is (2 pi)^(-3/2).",
+        ),
+        _Wrong(
+            log_sum_exp(printed_powers - 5 / 6 * log_2pi) + np.log(gap),
+            "z^2 times the squared distance, as on the slide. A product of densities "
+            "adds their exponents: z^2 plus the squared distance.",
+        ),
+        _Wrong(
+            right_one + 0.5 * log_2pi,
+            "A constant of one dimension is missing: x has two dimensions and z has "
+            "one, so that p(x, z) has (2 pi)^(-3/2).",
+        ),
+        _Wrong(
+            right_one + log_2pi,
+            "The constant of p(x given z) is missing, or that of two dimensions: "
+            "p(x, z) has (2 pi)^(-3/2).",
+        ),
+        _Wrong(
+            right_one + 1.5 * log_2pi,
+            "The constant is missing: p(x, z) has (2 pi)^(-3/2).",
+        ),
+        _Wrong(
+            log_sum_exp(-squares - z**2 - 1.5 * log_2pi) + np.log(gap),
+            "One half is missing in the exponents: -1/2 times the squares.",
+        ),
+        _Wrong(-right_one, "The sign is flipped: this is -log p(x)."),
+        _Wrong(
+            right_one.sum(),
+            "A sum over the points. Expected one log p(x) per point.",
+        ),
+        _Wrong(
+            right_one.mean(),
+            "A mean over the points. Expected one log p(x) per point.",
+        ),
+    )
+
+
+MARGINAL_TOLERANCE = 2e-3  # nats: what an honest grid may be off
+
+
+def _judge_marginal(answer):
+    """Whether the answer is log p(x), for points `n 2` and a decoder of z."""
+    rng = np.random.default_rng(24)
+    latents = np.array([-1.4, -0.6, 0.1, 0.8, 1.7])
+    near = curve(latents) + rng.normal(size=(5, 2))
+    between = np.array([[-2.0, 0.3], [0.5, 0.0]])
+    for x in (near, between):
+        decode = _Watched(_decode)
+        returned = numbers(called(answer, jax.device_put(x), decode))
+        truth = _log_marginal(x, curve, np.linspace(-10, 10, 4001))
+        if _near(returned, truth):
+            continue
+        hint = _marginal_hint(returned, truth, x, decode.grid())
+        if returned.shape == truth.shape:
+            came, wanted = shown(returned), shown(truth)
+        else:
+            came, wanted = f"shape {returned.shape}", f"shape {truth.shape}"
+        return wrong(returned=came, expected=wanted, hint=hint)
+    return right(checked="on 7 points that you have not seen")
+
+
+def _near(returned, truth):
+    same_shape = returned.shape == truth.shape
+    return same_shape and np.allclose(returned, truth, rtol=0, atol=MARGINAL_TOLERANCE)
+
+
+def _marginal_hint(returned, truth, x, grid):
+    if _near(returned, _log_marginal(x, curve, grid)):
+        return (
+            f"Right for your grid, from {grid[0]:.3g} to {grid[-1]:.3g} in steps of "
+            f"{grid[1] - grid[0]:.3g}. It has to reach where p(x, z) vanishes, and to "
+            "be finer than the posterior is wide."
         )
-    return wrong(came=came, wanted=wanted, hint=hint)
+    for slip in _marginal_slips(x, grid):
+        if _near(returned, slip.values):
+            return slip.hint
+    same_shape = returned.shape == truth.shape
+    if same_shape and np.ptp(returned - truth) < MARGINAL_TOLERANCE:
+        return (
+            "Every log p(x) is off by the same number: the spacing dz, or a constant "
+            "of one of the densities."
+        )
+    return general_hint(returned, truth)
 
 
 EXERCISES = {
     "shared_variance": SHARED_VARIANCE,
     "slope_in_means": SLOPE_IN_MEANS,
-    "proposal": Experiment(_judge_proposal),
+    "marginal": Experiment(_judge_marginal),
 }

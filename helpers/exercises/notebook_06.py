@@ -1,86 +1,151 @@
 """The exercises of notebook 06, and the slips that people make in them."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import logit
-from jax.scipy.stats import norm
+from scipy import stats
 
-from helpers.exercises.judge import Experiment, Formula, called, numbers, right, wrong
+from helpers.exercises.answers import beyond, called, numbers
+from helpers.exercises.finding import UnfitError, right, wrong
+from helpers.exercises.formula import Formula, Slip
+from helpers.exercises.judge import Experiment
 
-DRAWS = 4000
+# Few enough for a loop over all of them, and enough to tell normal noise from logistic
+# noise with the same variance.
+DRAWS = 200
+KEYS = 5
+FEW = 20  # draws for the slopes
+MEAN = np.array([1.0, -2.0, 0.5])
+SIGMA = np.array([0.5, 3.0, 1.5])
 
-
-def _drawn(output):
-    z = numbers(output)
-    if z.shape != (DRAWS, 2):
-        raise ValueError(f"result: got shape {z.shape}, wanted {(DRAWS, 2)}")
-    return z
+# A right answer is beyond one of these, for some key, once in about 10^5 times.
+DEVIATIONS = 5.0  # standard errors of a mean, a spread, a correlation, a shape
 
 
 def _judge_draw(answer):
     """Whether z = mean + sigma eps: its noise first, and then its slopes."""
-    mean, sigma = jnp.array([1.0, -2.0]), jnp.array([0.5, 3.0])
-    keys = jax.random.split(jax.random.key(61), 2)
-    first, other = (_drawn(called(answer, key, mean, sigma, DRAWS)) for key in keys)
-    eps = (first - np.asarray(mean)) / np.asarray(sigma)
-    wanted = "z = mean + sigma eps, every eps drawn on its own from N(0, 1)"
-    # four standard errors of a mean, a spread and a correlation of 4000 draws
-    slack = 4 / np.sqrt(DRAWS)
-    centre, spread = eps.mean(axis=0), eps.std(axis=0)
-    correlation = np.corrcoef(eps.T)[0, 1]
-    if np.allclose(first, other):
-        return wrong(
-            came="the same z for two keys",
-            wanted=wanted,
-            hint="The key is not used, or one was made inside.",
+    keys = jax.random.split(jax.random.key(61), KEYS)
+    mean, sigma = jnp.asarray(MEAN), jnp.asarray(SIGMA)
+    drawn = [_drawn(called(answer, key, mean, sigma, DRAWS)) for key in keys]
+    eps = np.concatenate([(z - MEAN) / SIGMA for z in drawn])
+    hint = _noise_hint(drawn, eps)
+    if not hint:
+        return _judge_slopes(answer, keys[0], mean, sigma)
+    reached = f"eps = (z - mu) / sigma with mean {_pair(eps.mean(axis=0))} and "
+    reached += f"spread {_pair(eps.std(axis=0))}"
+    expected = "z = mu + sigma eps, every eps drawn on its own from N(0, 1)"
+    return wrong(reached=reached, expected=expected, hint=hint)
+
+
+def _drawn(output):
+    z = numbers(output)
+    expected = (DRAWS, len(MEAN))
+    if z.shape == expected[::-1]:
+        hint = "Rows and columns are exchanged: one sample per row."
+        raise UnfitError(f"shape {z.shape}", f"shape {expected}", hint)
+    if z.shape != expected:
+        hint = "Draw eps with the shape (num_samples, len(mu))."
+        raise UnfitError(f"shape {z.shape}", f"shape {expected}", hint)
+    return z
+
+
+def _pair(values):
+    return "(" + ", ".join(f"{value:.2f}" for value in values) + ")"
+
+
+def _noise_hint(drawn, eps):
+    """What is wrong with the noise; nothing if it is as it should be."""
+    if np.ptp(eps[:DRAWS], axis=0).max() < 1e-6:
+        return (
+            "All samples are alike: eps has the shape of one sample. Draw it with the "
+            "shape (num_samples, len(mu))."
         )
-    if np.abs(spread - np.asarray(sigma)).max() < 3 * slack:
-        hint = "Sigma squared for sigma: the noise is too wide where sigma is above 1."
-    elif np.abs(spread * np.sqrt(np.asarray(sigma)) - 1).max() < slack:
-        hint = "The root of sigma. Sigma is no variance: use it as it is."
-    elif np.abs(spread - 1).max() > slack:
-        hint = "The spread is wrong. Is the noise normal, and multiplied by sigma?"
-    elif np.abs(centre).max() > slack:
-        hint = "The mean is wrong. Is the noise centred, as N(0, 1) is?"
-    elif abs(correlation) > slack:
-        hint = (
-            "The key is reused: both dimensions got the same noise. Draw all of it in "
-            "one call with its shape, or split the key."
-        )
-    else:
-        return _judge_slopes(answer, keys[0], mean, sigma, eps)
-    came = f"eps with mean {shown(centre)}, spread {shown(spread)}, "
-    came += f"correlation {correlation:.2f}"
-    return wrong(came=came, wanted=wanted, hint=hint)
+    if np.allclose(drawn[0], drawn[1]):
+        return "The same z for two keys: the key is not used, or one is made inside."
+    if not np.isfinite(eps).all():
+        return "Some z are not finite."
+    values = len(np.unique(eps[:, 0]))
+    if values < 20:
+        return f"The noise takes only {values} values. Use jax.random.normal."
+    if values < 0.6 * len(eps):
+        return "Some samples have the same noise. Is a key used twice?"
+    deviation = DEVIATIONS / np.sqrt(len(eps))
+    spread = eps.std(axis=0)
+    for others, hint in _spreads():
+        if np.abs(spread / others - 1).max() < deviation:
+            return hint
+    if np.abs(spread - 1).max() > deviation:
+        return "The spread is wrong. Is the noise N(0, 1), and multiplied by sigma?"
+    if np.abs(eps.mean(axis=0)).max() > deviation:
+        return "The mean is wrong. Is the noise centred, as N(0, 1) is?"
+    if _same_noise(eps):
+        return _REUSED
+    return _shape_hint(eps)
 
 
-def shown(pair):
-    """Return two numbers to two digits."""
-    return "({:.2f}, {:.2f})".format(*pair)
+_REUSED = (
+    "All dimensions got the same noise: a key was used twice, or eps has one column. "
+    "Draw all of it in one call with its shape, or split the key."
+)
 
 
-def _judge_slopes(answer, key, mean, sigma, eps):
-    def means(mean, sigma):
-        return called(answer, key, mean, sigma, DRAWS).mean(axis=0)
+def _spreads():
+    """The spread of eps after a slip in sigma, and the hint."""
+    return [
+        (SIGMA, "Sigma squared for sigma: the noise is too wide where sigma > 1."),
+        (1 / np.sqrt(SIGMA), "The root of sigma. Sigma is no variance: use it as is."),
+        (1 / SIGMA, "The noise is not multiplied by sigma."),
+    ]
 
-    in_mean, in_sigma = (
-        numbers(jnp.diagonal(each)) for each in jax.jacfwd(means, (0, 1))(mean, sigma)
+
+def _same_noise(eps):
+    correlations = np.corrcoef(eps.T)[np.triu_indices(len(MEAN), 1)]
+    return np.abs(correlations).max() > DEVIATIONS / np.sqrt(len(eps))
+
+
+def _shape_hint(eps):
+    """Whether the distribution function of the noise is the normal one.
+
+    Three numbers, in standard errors of normal noise: the largest distance of the
+    distribution functions, and the mean size and the fourth moment of eps, which see
+    noise in the tails. Spread and mean are right by now.
+    """
+    noise = ((eps - eps.mean(axis=0)) / eps.std(axis=0)).ravel()
+    root = np.sqrt(len(noise))
+    distance = root * stats.kstest(noise, "norm").statistic
+    size = root * (np.abs(noise).mean() - np.sqrt(2 / np.pi)) / np.sqrt(1 - 3 / np.pi)
+    fourth = root * ((noise**4).mean() - 3) / np.sqrt(24)
+    if distance < 2.5 and abs(size) < DEVIATIONS and abs(fourth) < DEVIATIONS + 1:
+        return ""
+    tails = "heavier" if fourth > 0 else "lighter"
+    return (
+        "Mean and spread are right, but the noise is not normal: its tails are "
+        f"{tails}. Use jax.random.normal."
     )
-    came = f"slopes of the average z {shown(in_mean)} in the mean, "
-    came += f"{shown(in_sigma)} in sigma"
-    wanted = f"(1.00, 1.00) and the average eps, {shown(eps.mean(axis=0))}"
-    if np.allclose(in_mean, 1) and np.allclose(in_sigma, eps.mean(axis=0), atol=1e-6):
+
+
+def _judge_slopes(answer, key, mean, sigma):
+    def means(mean, sigma):
+        return jnp.asarray(called(answer, key, mean, sigma, FEW)).mean(axis=0)
+
+    ones = jnp.ones_like(mean)
+    zeros = jnp.zeros_like(mean)
+    average, in_mean = jax.jvp(means, (mean, sigma), (ones, zeros))
+    _, in_sigma = jax.jvp(means, (mean, sigma), (zeros, ones))
+    in_mean, in_sigma = numbers(in_mean), numbers(in_sigma)
+    eps = (numbers(average) - MEAN) / SIGMA
+    reached = f"slopes of the average z {_pair(in_mean)} in mu, "
+    reached += f"{_pair(in_sigma)} in sigma"
+    expected = f"{_pair(np.ones(len(MEAN)))} and the average eps, {_pair(eps)}"
+    if np.allclose(in_mean, 1, atol=1e-2) and np.allclose(in_sigma, eps, atol=1e-2):
         return right(reached="the right distribution, and the right slopes")
-    hint = "z must move with the mean and with sigma while eps stands still."
+    hint = "z must move with mu and with sigma while eps stays fixed."
     if np.allclose(in_mean, 0) and np.allclose(in_sigma, 0):
         hint = (
-            "The gradient is stopped: z no longer depends on mean and sigma. Did it "
-            "go through NumPy, or stop_gradient?"
+            "The gradient is stopped: z no longer depends on mu and sigma. Did it go "
+            "through NumPy, or stop_gradient?"
         )
-    return wrong(came=came, wanted=wanted, hint=hint)
+    return wrong(reached=reached, expected=expected, hint=hint)
 
 
 def square(z):
@@ -93,28 +158,31 @@ def sine(z):
     return jnp.sin(z)
 
 
+SLOPES = {square: lambda z: 2 * z, sine: np.cos}
+
+
 def _uniforms():
     u = jax.device_put(np.random.default_rng(62).uniform(size=7))
-    edge = jnp.array([1e-9, 0.5, 1 - 1e-9])
+    edge = jnp.array([1e-9, 0.5, 1 - 1e-3])
     return [(square, u, 0.7, 1.3), (sine, u, -2.0, 0.4), (square, edge, 3.0, 2.0)]
 
 
-@partial(jax.jit, static_argnums=0)
+def _logit(u):
+    return np.log(u / (1 - u))
+
+
 def _logistic_slopes(f, u, location, scale):
-    def average(theta):
-        return jax.vmap(f)(theta[0] + theta[1] * logit(u)).mean()
-
-    return jax.grad(average)(jnp.array([location, scale]))
+    return _with_noise(_logit)(f, u, location, scale)
 
 
-def _from(noise, scores=None, sign=1):
-    """The slopes with other noise, or with other factors beside f'(z)."""
+def _with_noise(noise, factors_of=None):
+    """The slopes with other noise, or with other factors beside f'(z) in the scale."""
 
     def form(f, u, location, scale):
         eps = noise(u)
-        slopes = jax.vmap(jax.grad(f))(location + scale * eps)
-        factors = eps if scores is None else scores(eps)
-        return jnp.stack([slopes.mean(), (slopes * factors).mean()])
+        slopes = SLOPES[f](location + scale * eps)
+        factors = eps if factors_of is None else factors_of(eps, scale)
+        return slopes.mean(), (slopes * factors).mean()
 
     return form
 
@@ -123,79 +191,172 @@ LOGISTIC_SLOPES = Formula(
     _logistic_slopes,
     _uniforms,
     (
-        (
-            _from(norm.ppf),
+        Slip(
+            _with_noise(stats.norm.ppf),
             "The noise is Gaussian. The logistic's quantile is log(u / (1 - u)).",
         ),
-        (
-            _from(logit, jnp.ones_like),
-            "In the scale: dz / dscale = eps, so each slope is multiplied by its eps.",
+        Slip(
+            _with_noise(lambda u: -_logit(u)),
+            "u / (1 - u) is upside down.",
         ),
-        (
-            lambda f, u, location, scale: (
-                _logistic_slopes(f, u, location, scale) * len(u)
-            ),
-            "A sum over the samples. Wanted is their mean.",
-        ),
-        (
-            _from(lambda u: -logit(u)),
-            "u / (1 - u) stands upside down.",
-        ),
-        (
-            _from(lambda u: u),
+        Slip(
+            _with_noise(lambda u: u),
             "The noise is uniform. Put u through the logistic's quantile function.",
         ),
-        (
-            lambda f, u, location, scale: jnp.zeros(2),
+        Slip(
+            _with_noise(lambda u: u / (1 - u)),
+            "A logarithm is missing: the logistic's quantile is log(u / (1 - u)).",
+        ),
+        Slip(
+            _with_noise(lambda u: 1 / (1 + np.exp(-u))),
+            "This is the distribution function F. Expected its inverse, log(u / (1 - "
+            "u)).",
+        ),
+        Slip(
+            _with_noise(_logit, lambda eps, scale: np.ones_like(eps)),
+            "In the scale: dz / dscale = eps, so each slope is multiplied by its eps.",
+        ),
+        Slip(
+            _with_noise(_logit, lambda eps, scale: scale * eps),
+            "In the scale: dz / dscale = eps, without the scale itself.",
+        ),
+        Slip(
+            _with_noise(_logit, lambda eps, scale: eps / scale),
+            "In the scale: dz / dscale = eps, not divided by the scale.",
+        ),
+        Slip(
+            _with_noise(_logit, lambda eps, scale: eps.mean()),
+            "In the scale: the mean of the products, not the product of the means.",
+        ),
+        Slip(
+            lambda *args: _logistic_slopes(*args)[::-1],
+            "The two slopes are swapped. Expected the one in the location first.",
+        ),
+        Slip(
+            lambda f, u, location, scale: np.multiply(
+                _logistic_slopes(f, u, location, scale), len(u)
+            ),
+            "A sum over the samples. Expected their mean.",
+        ),
+        Slip(
+            lambda f, u, location, scale: (
+                SLOPES[f](location + scale * _logit(u)),
+                SLOPES[f](location + scale * _logit(u)) * _logit(u),
+            ),
+            "One slope per sample. Expected their mean.",
+        ),
+        Slip(
+            lambda f, u, location, scale: np.zeros(2),
             "All slopes are 0: the gradient is stopped. z must be made from location "
             "and scale inside the function that you differentiate.",
         ),
-        (
+        Slip(
             lambda f, u, location, scale: _logistic_slopes(f, u, location, scale**2),
             "The scale is used as it is, not squared.",
         ),
+        Slip(
+            lambda *args: np.negative(_logistic_slopes(*args)),
+            "The sign is flipped.",
+        ),
     ),
+    parts=("slope in the location", "slope in the scale"),
 )
+
+SAMPLES = 8
+ROWS = 40  # so few that a loop over pairs of samples is fast
+HALF = 0.5
 
 
 def _judge_baseline(answer):
-    """Whether b_i does not know f_i, and the estimates scatter half as much."""
-    z = 5.0 + np.random.default_rng(63).normal(size=(2000, 8))
-    f, score = z**2, z - 5.0  # q = N(mean, 1) at mean = 5
-    moved = f[0] + np.arange(8)[:, None] * 0  # one row a sample that is changed
-    np.fill_diagonal(moved, f[0] + 1)
-    before = _baselines(answer, f[:1])[0]
-    after = np.diagonal(_baselines(answer, moved))
-    if not np.allclose(before, after, atol=1e-9):
+    """Whether b_i does not depend on f_i, and the variance comes down to half."""
+    eps = _normal_rows()
+    f = (5 + eps) ** 2
+    own = _own_influence(answer, f[0])
+    if np.abs(own).max() > 1e-6:
         hint = "Leave the sample's own value out: take the mean of the others."
-        if np.allclose(after - before, 1):
+        if np.allclose(own, 1, atol=1e-3):
             hint = "f minus itself is 0: no variance, and no gradient. " + hint
         return wrong(
-            came="a baseline that changes with its own sample's f: a bias",
-            wanted="one that does not depend on its own sample",
+            reached="a baseline that changes with its own sample's f: a bias",
+            expected="one that does not depend on its own sample",
             hint=hint,
         )
-    estimates = (f - _baselines(answer, f)) * score
-    ratio = estimates.mean(axis=1).var() / (f * score).mean(axis=1).var()
-    came, wanted = f"{ratio:.2f} of the variance", "at most 0.50"
-    if ratio <= 0.5:
-        return right(reached=f"{came}, wanted {wanted}")
+    baselines = np.array([_baseline(answer, row) for row in f])
+    ratio = _variance(eps, baselines) / _variance(eps, np.zeros_like(eps))
+    reached = f"about {beyond(ratio, HALF)} of the variance without a baseline"
+    expected = f"at most {HALF:.2f}"
+    if ratio <= HALF:
+        return right(reached=reached, expected=expected)
+    return wrong(
+        reached=reached, expected=expected, hint=_baseline_hint(ratio, baselines)
+    )
+
+
+def _normal_rows():
+    """Numbers `ROWS SAMPLES` that are spread as N(0, 1), but evenly."""
+    count = ROWS * SAMPLES
+    eps = stats.norm.ppf((np.arange(count) + 0.5) / count)
+    eps = np.random.default_rng(63).permutation(eps / eps.std())
+    return eps.reshape(ROWS, SAMPLES)
+
+
+def _own_influence(answer, f):
+    """How much each baseline moves when its own f moves by 1, or far away."""
+    before = _baseline(answer, f)
+    influence = []
+    for i in range(SAMPLES):
+        for step in (1.0, 1000.0):
+            moved = f.copy()
+            moved[i] += step
+            influence.append((_baseline(answer, moved)[i] - before[i]) / step)
+    return np.array(influence)
+
+
+def _baseline(answer, f):
+    b = numbers(called(answer, jax.device_put(f)))
+    if b.shape not in [(), f.shape]:
+        raise UnfitError(f"shape {b.shape}", f"shape {f.shape}, one per sample")
+    return np.broadcast_to(b, f.shape)
+
+
+def _variance(eps, baselines):
+    """The variance of the mean of (f - b) eps over the samples of a row.
+
+    Given the other samples b is fixed. So the average over a sample's own eps is
+    exact, with f = (5 + eps)^2 and c = 25 - b:
+
+    E[((f - b) eps)^2] = E[(c eps + 10 eps^2 + eps^3)^2] = c^2 + 6 c + 315
+
+    and E[(f - b) eps] = 10. Two samples share only what each puts into the other's
+    baseline, E[b_i eps_j b_j eps_i]. This one is averaged over the rows.
+    """
+    c = 25 - baselines
+    own = (c**2 + 6 * c + 315 - 100).mean()
+    b = baselines - baselines.mean()  # a constant changes no expectation of these
+    crossed = np.einsum("ri,rj,rj,ri->r", b, eps, b, eps)
+    shared = (crossed - ((b * eps) ** 2).sum(axis=1)).mean()
+    return (own + shared / SAMPLES) / SAMPLES
+
+
+def _baseline_hint(ratio, baselines):
+    if np.allclose(baselines, 0):
+        return "A baseline of 0 changes nothing."
+    average = baselines.mean()
+    if average < 0:
+        return "The sign is flipped: the baseline is near minus the average of f."
+    if average > 100:
+        return (
+            f"Your baselines are {average / 26:.2g} times the average of f. A "
+            "sum for a mean?"
+        )
     hint = "The baseline should be near the average of f."
-    if np.allclose(before, 0):
-        hint = "A baseline of 0 changes nothing."
-    elif ratio > 1:
-        hint = "The variance rose. " + hint + " Sign, or a sum for a mean?"
-    return wrong(came=came, wanted=wanted, hint=hint)
-
-
-def _baselines(answer, rows):
-    baselines = []
-    for row in rows:
-        b = numbers(called(answer, jax.device_put(row)))
-        if b.shape not in [(), row.shape]:
-            raise ValueError(f"result: got shape {b.shape}, wanted {row.shape}")
-        baselines.append(np.broadcast_to(b, row.shape))
-    return np.array(baselines)
+    if ratio > 1:
+        return "The variance rose. " + hint
+    if 4 < average < 6:
+        return hint + " Yours is near the average of z."
+    if baselines.std() > 20:
+        return hint + " Yours scatter far around it."
+    return hint
 
 
 EXERCISES = {

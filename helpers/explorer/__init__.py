@@ -1,6 +1,7 @@
-"""A picture that follows its controls, and the controls."""
+"""A picture that follows its controls or the pointer, and a pad to draw a digit on."""
 
-from helpers.explorer.controls import choice, positions, slider, toggle
+from helpers.explorer.controls import choice, positions, slider
+from helpers.explorer.pad import Pad
 from helpers.explorer.widget import Explorer
 
-__all__ = ["Explorer", "choice", "positions", "slider", "toggle"]
+__all__ = ["Explorer", "Pad", "choice", "positions", "slider"]

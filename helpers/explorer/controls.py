@@ -1,13 +1,32 @@
 """Labelled controls for an explorer, and the places that each can be in."""
 
 import numbers
+from collections.abc import Mapping
 
 import ipywidgets as widgets
 import numpy as np
 
-__all__ = ["choice", "positions", "slider", "toggle"]
+__all__ = [
+    "SLIDERS",
+    "check_control",
+    "check_value",
+    "choice",
+    "nearest",
+    "positions",
+    "slider",
+]
 
-# On a narrow page the label stands above its slider, which else had no room to move.
+SLIDERS = (widgets.IntSlider, widgets.FloatSlider, widgets.FloatLogSlider)
+CHOICES = (
+    widgets.Dropdown,
+    widgets.RadioButtons,
+    widgets.Select,
+    widgets.SelectionSlider,
+    widgets.ToggleButtons,
+)
+SWITCHES = (widgets.Checkbox, widgets.ToggleButton)
+
+# On a narrow page the label stands above its slider, which otherwise had no room.
 LOOK = {
     "style": {"description_width": "16em"},
     "layout": {"width": "min(42em, 98%)", "height": "auto", "flex_flow": "row wrap"},
@@ -33,25 +52,44 @@ def slider(label, low, high, value, *, step=None, log=False):
     """
     if not (low <= value <= high and low < high and np.isfinite([low, high]).all()):
         raise ValueError(
-            f"{label}: got low={low}, value={value}, high={high}, wanted low <= value "
-            "<= high, with low below high and both finite"
+            f"{label}: got low={low}, value={value}, high={high}, expected "
+            "low <= value <= high, with low below high and both finite"
         )
     if step is not None and not (np.isfinite(step) and step > 0):
-        raise ValueError(f"{label}: got step={step}, wanted a number above 0")
+        raise ValueError(f"{label}: got step={step}, expected a number above 0")
     if log:
         if low <= 0:
-            raise ValueError(f"{label}: got low={low}, wanted above 0 for a log slider")
+            raise ValueError(
+                f"{label}: got low={low}, expected above 0 for a log slider"
+            )
         kind, (low, high, start) = widgets.FloatLogSlider, np.log10([low, high, value])
     elif all(isinstance(n, numbers.Integral) for n in (low, high, value, step or 1)):
         kind, step, start = widgets.IntSlider, step or 1, value
     else:
         kind, start = widgets.FloatSlider, value
     step = step or (high - low) / 100
-    on_grid = low + round((start - low) / step) * step
-    nearest = min(on_grid, high, key=lambda position: abs(position - start))
+    nearest = _on_grid(start, low, high, step)
     if abs(nearest - start) > 1e-9 * step:
         value = 10**nearest if log else nearest
     return kind(value, min=low, max=high, step=step, description=label, **LOOK)
+
+
+def nearest(control, value):
+    """Return the value at the position of a slider that is nearest to a number."""
+    low, high, step = control.min, control.max, control.step
+    if isinstance(control, widgets.FloatLogSlider):
+        base = control.base
+        position = np.log(max(value, float(base) ** low)) / np.log(base)
+        return float(base ** _on_grid(position, low, high, step))
+    place = _on_grid(value, low, high, step)
+    return int(place) if isinstance(control, widgets.IntSlider) else float(place)
+
+
+def _on_grid(place, low, high, step):
+    """Return the position of a slider that is nearest: a step from `low`, or `high`."""
+    place = max(low, min(place, high))
+    on_grid = low + round((place - low) / step) * step
+    return min(on_grid, high, key=lambda position: abs(position - place))
 
 
 def choice(label, options, value=None):
@@ -63,20 +101,15 @@ def choice(label, options, value=None):
     options = list(options)
     value = options[0] if value is None and options else value
     if value not in options:
-        raise ValueError(f"{label}: got {value!r}, wanted one of {options}")
+        raise ValueError(f"{label}: got {value!r}, expected one of {options}")
     return widgets.Dropdown(options=options, value=value, description=label, **LOOK)
-
-
-def toggle(label, value=False):
-    """Return a labelled check box."""
-    return widgets.Checkbox(value, description=label, **LOOK)
 
 
 def positions(control):
     """Return values from one end of a control to the other: all, or some 21 of them."""
-    if isinstance(control, widgets.Dropdown):
-        return list(control.options)
-    if isinstance(control, widgets.Checkbox):
+    if isinstance(control, CHOICES):
+        return _option_values(control)
+    if isinstance(control, SWITCHES):
         return [False, True]
     if isinstance(control, widgets.IntSlider):
         every = range(control.min, control.max + 1, control.step)
@@ -85,3 +118,63 @@ def positions(control):
     if isinstance(control, widgets.FloatLogSlider):
         return [float(control.base**power) for power in ends]
     return [float(value) for value in ends]
+
+
+def check_control(name, control):
+    """Refuse a control that an explorer cannot move over its whole range.
+
+    Raises:
+        ValueError: it is not a slider, a check box or a list to choose one from, or it
+            has no label.
+    """
+    if not isinstance(control, SLIDERS + CHOICES + SWITCHES):
+        raise ValueError(
+            f"controls[{name!r}]: got {type(control).__name__}, expected a slider of "
+            "one number, a list to choose one from or a check box"
+        )
+    if not control.description.strip():
+        raise ValueError(
+            f"controls[{name!r}]: got {type(control).__name__} without a description, "
+            "expected a labelled widget"
+        )
+
+
+def check_value(name, control, value):
+    """Refuse a value that a control cannot take as it is.
+
+    Raises:
+        ValueError: it is outside the slider's range, no number, or no option.
+    """
+    if isinstance(control, CHOICES):
+        options = _option_values(control)
+        if value not in options:
+            raise ValueError(f"{name}: got {value!r}, expected one of {options}")
+        return
+    if isinstance(control, SWITCHES):
+        if not isinstance(value, bool):
+            raise ValueError(f"{name}: got {value!r}, expected True or False")
+        return
+    low, high = control.min, control.max
+    if isinstance(control, widgets.FloatLogSlider):
+        low, high = control.base**low, control.base**high
+    kind = "number"
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if isinstance(control, widgets.IntSlider):
+        kind = "whole number"
+        is_number = is_number and value == np.floor(value)
+    # The page rounds a slider's value: its ends may come back a last digit further out.
+    slack = 1e-9 * (high - low)
+    if not (is_number and low - slack <= value <= high + slack):
+        raise ValueError(
+            f"{name}: got {value!r}, expected a {kind} from {low:.6g} to {high:.6g}"
+        )
+
+
+def _option_values(control):
+    """Return what a list's options stand for, with or without labels of their own."""
+    options = control.options
+    if isinstance(options, Mapping):
+        return list(options.values())
+    if all(isinstance(each, list | tuple) and len(each) == 2 for each in options):
+        return [value for _, value in options]
+    return list(options)

@@ -1,32 +1,42 @@
-"""A figure with controls: drawn once, and only what moves is drawn and sent again.
+"""A figure with controls: drawn once, and only what moves is written down and sent.
 
 The caller draws the figure and marks what will move with Matplotlib's own
 `animated=True`. A change of a control calls the caller's `draw`, which moves those
-artists and returns the caption. They alone are drawn again, on a transparent layer of
-a few kB that lies over the background on the page. If anything else changed (a limit,
-a tick), Matplotlib marks the figure stale, and the background is drawn and sent anew:
-right, but slower. Nothing here knows what the picture means.
+artists and returns the caption. They alone are written down again, as shapes that the
+page paints over the background (`recorder.py`, `view.js`). If anything else changed (a
+limit, a tick), Matplotlib marks the figure stale, and the background is drawn and sent
+anew: right, but slower. Nothing here knows what the picture means.
 """
 
 import base64
 import html
-import io
+import json
 import math
+import zlib
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
 
+import anywidget
 import ipywidgets as widgets
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
-from IPython.display import HTML, display
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 from PIL import Image
-from traitlets import Unicode
+from traitlets import Bytes, Dict, Unicode
 
-from helpers.explorer.controls import positions
+from helpers.explorer import saved
+from helpers.explorer.controls import (
+    SLIDERS,
+    check_control,
+    check_value,
+    nearest,
+    positions,
+)
+from helpers.explorer.recorder import Recorder, moving_artists, packed
 
 __all__ = ["Explorer"]
 
@@ -38,14 +48,30 @@ CAPTION_ROOM = "max(2.8em, (1000px - 100vw) * 0.16)"
 PLAY_INTERVAL_MS = 400
 
 
-class _Picture(widgets.Image):
-    """An image whose `tooltip` becomes its `title`: the name that readers speak.
+class _View(anywidget.AnyWidget):
+    """The picture on the page, with its caption: see `view.js`."""
 
-    The page sets `title` only on a widget whose description is empty, and an Image
-    has none at all.
+    _esm = Path(__file__).with_name("view.js").read_text("utf-8")
+    scene = Dict().tag(sync=True)
+    background = Bytes().tag(sync=True)
+    state = Bytes().tag(sync=True)
+    error = Unicode().tag(sync=True)
+    # What comes from the page need not go back there.
+    pointer = Dict().tag(sync=True, echo_update=False)
+
+
+class Grip(NamedTuple):
+    """Axes in which the pointer moves controls.
+
+    Attributes:
+        axes: where it is taken hold of.
+        x: the name of the control that is the horizontal coordinate, or None.
+        y: the same for the vertical one.
     """
 
-    description = Unicode("").tag(sync=True)
+    axes: Axes
+    x: str | None = None
+    y: str | None = None
 
 
 class Explorer(widgets.VBox):
@@ -60,14 +86,19 @@ class Explorer(widgets.VBox):
             that runs again makes it, takes the first one's place.
         alt: what the picture shows, in words, for readers who do not see it.
         play: the name of a whole-number slider to be given a play button.
+        drag: `(axes, "mu", "sigma")`: pressing or dragging in these axes moves the
+            sliders that are its coordinates; `None` in place of a name where only the
+            other moves. Of a list of them, that whose place is nearest moves.
 
     Attributes:
         controls: the widgets by name; setting `controls[name].value` moves them.
         live: all explorers of this kernel by label.
 
     Raises:
-        ValueError: `alt` or `label` is blank, there is no control, a control has no
-            label of its own, or `play` names no control.
+        ValueError: `alt` or `label` is blank; another explorer has this figure; there
+            is no control, or one that is no slider, list or check box or that has no
+            label; `play` names no whole-number slider; or `drag` names no axes of the
+            figure or no slider.
         Exception: whatever `draw` raises. It is shown in the explorer as well, since
             an error in a widget's callback reaches no cell.
     """
@@ -83,34 +114,30 @@ class Explorer(widgets.VBox):
         label: str,
         alt: str,
         play: str | None = None,
+        drag: tuple | list[tuple] = (),
     ):
         """See the class."""
         _check_arguments(label, alt, controls, play)
+        _check_figure_is_free(figure, label)
+        self._grips = _grips(drag, figure, controls)
         if label in Explorer.live:
             Explorer.live.pop(label).close_parts(keep=controls.values())
         plt.close(figure)  # a pyplot figure would be shown a second time
         self.controls = dict(controls)
         self._figure, self._draw = figure, draw
         self._label, self._alt = label, alt
-        self._start = self._values()
-        self._background, self._following = None, True
+        self._press, self._held = None, None
+        self._start = self._drawn = self._values()
+        self._error, self._following = "", True
         figure.set_dpi(mpl.rcParams["figure.dpi"] * SHARPNESS)
         self._canvas = FigureCanvasAgg(figure)
-        layout = {"grid_area": "1 / 1", "max_width": "100%", "height": "auto"}
-        layout["margin"] = "0"  # outside of max_width, it would stick out
-        width, height = (str(round(side / SHARPNESS)) for side in figure.bbox.size)
-        self._still, self._moving = (
-            _Picture(
-                tooltip=words, format=form, layout=layout, width=width, height=height
-            )
-            for words, form in ((f"Axes of: {label}", "webp"), (alt, "png"))
-        )
-        self._caption, self._status = (
-            widgets.HTML(layout={"min_height": room, "width": "98%"})
-            for room in (CAPTION_ROOM, "1.6em")
-        )
-        self._show()
+        self._recorder = Recorder(self._canvas)
+        self._background = None
+        self._words, state = self._draw_anew()
         figure.set_layout_engine("none")  # laid out once: axes never shift again
+        self._view = _View(
+            scene=self._scene(), background=_webp(self._background), state=state
+        )
 
         reset = widgets.Button(description="Reset", tooltip=f"Reset {label}")
         reset.on_click(lambda _: self.reset())
@@ -119,9 +146,10 @@ class Explorer(widgets.VBox):
             control.observe(self._on_change, "value")
         heading = widgets.HTML(f"<strong>{html.escape(label)}</strong>")
         self._buttons = widgets.HBox([*play_parts, reset])
-        pictures = widgets.GridBox([self._still, self._moving])
         above = [heading, *self.controls.values(), self._buttons]
-        super().__init__([*above, pictures, self._caption, self._status])
+        super().__init__([*above, self._view])
+        self._view.observe(self._on_pointer, "pointer")
+        self.add_class("explorer-live")
         Explorer.live[label] = self
 
     @property
@@ -136,15 +164,28 @@ class Explorer(widgets.VBox):
 
     @property
     def picture(self) -> Image.Image:
-        """The picture as it stands."""
-        return Image.alpha_composite(self._background, self._layer)
+        """The picture as it stands, drawn by Matplotlib."""
+        agg = self._canvas.get_renderer()
+        agg.clear()
+        for artist in moving_artists(self._figure):
+            artist.draw(agg)
+        layer = Image.fromarray(np.array(self._canvas.buffer_rgba()))
+        return Image.alpha_composite(self._background, layer)
 
     def set(self, **values: Any) -> str:
         """Set several controls at once, and return the caption.
 
         Raises:
+            ValueError: there is no control of a name, or it cannot take the value.
+                Then no control has moved.
             Exception: whatever `draw` raises.
         """
+        for name, value in values.items():
+            if name not in self.controls:
+                raise ValueError(f"{name}: expected one of {list(self.controls)}")
+            if isinstance(value, np.generic):
+                values[name] = value.item()
+            check_value(name, self.controls[name], values[name])
         self._following = False
         try:
             for name, value in values.items():
@@ -212,69 +253,114 @@ class Explorer(widgets.VBox):
 
     def _on_change(self, _):
         # A slider that was set here answers with the page's rounding of its value,
-        # which shows nothing new.
-        if self._following and not _same(self._values(), self._drawn):
+        # which shows nothing new, unless the picture could not be updated before.
+        rounded = _same(self._values(), self._drawn) and not self._error
+        if self._following and not rounded:
             self._show()
 
+    def _on_pointer(self, change):
+        """Move the controls that are the coordinates of where the pointer is."""
+        press, x, y = (change["new"][name] for name in ("press", "x", "y"))
+        recorder = self._recorder
+        place = np.array([x * recorder.width, (1 - y) * recorder.height])
+        if press != self._press:
+            self._press, self._held = press, self._nearest_grip(place)
+        if self._held is None:
+            return
+        axes = self._held.axes
+        box = axes.bbox
+        place = np.clip(place, box.min, box.max)
+        at = axes.transData.inverted().transform(place)
+        pairs = zip((self._held.x, self._held.y), at, strict=True)
+        values = {
+            name: nearest(self.controls[name], each) for name, each in pairs if name
+        }
+        if self._values() | values != self._values():
+            self.set(**values)
+
+    def _nearest_grip(self, place):
+        """Return what is taken hold of at a place in pixels, or None."""
+        here = [grip for grip in self._grips if grip.axes.bbox.contains(*place)]
+
+        def distance(grip):
+            pointed = grip.axes.transData.inverted().transform(place)
+            names = zip((grip.x, grip.y), pointed, strict=True)
+            at = [self.controls[name].value if name else p for name, p in names]
+            return np.hypot(*(grip.axes.transData.transform(at) - place))
+
+        return min(here, key=distance, default=None)
+
+    def _scene(self):
+        """Return what `view.js` needs to know once."""
+        size = np.array([self._recorder.width, self._recorder.height])
+        parts = {}
+        for grip in self._grips:
+            names = [name for name in (grip.x, grip.y) if name]
+            parts.setdefault(grip.axes, []).extend(names)
+        axes = []
+        for each, names in parts.items():
+            left, bottom, right, top = (each.bbox.extents / [*size, *size]).tolist()
+            labels = dict.fromkeys(self.controls[name].description for name in names)
+            axes.append(
+                {
+                    "box": [left, 1 - top, right - left, top - bottom],
+                    "title": f"Drag to move {' and '.join(labels)}",
+                }
+            )
+        return {
+            "size": (size / SHARPNESS).tolist(),
+            "sharpness": SHARPNESS,
+            "axes": axes,
+            "alt": self._alt,
+            "room": CAPTION_ROOM,
+        }
+
+    def _draw_anew(self):
+        """Draw with the controls' values, and return the caption and what is sent.
+
+        The background is drawn if it is new, and is sent only then.
+        """
+        figure, values = self._figure, self._values()
+        words = self._draw(**values)
+        if not isinstance(words, str):
+            raise ValueError(
+                f"draw: returned {type(words).__name__}, expected the caption"
+            )
+        if self._background is None or figure.stale:
+            self._canvas.draw()  # leaves animated artists out
+            self._background = Image.fromarray(np.array(self._canvas.buffer_rgba()))
+        artists = moving_artists(figure)
+        shapes = [shape for each in artists for shape in self._recorder.shapes(each)]
+        self._drawn = values
+        state = json.dumps({"words": words, "shapes": shapes}, separators=(",", ":"))
+        return words, zlib.compress(state.encode(), level=6)
+
     def _show(self):
-        self._drawn = self._values()
+        before = self._background
         try:
-            words = self._draw(**self._drawn)
-            if not isinstance(words, str):
-                raise ValueError(
-                    f"draw: returned {type(words).__name__}, wanted the caption's words"
-                )
-            self._render()
+            self._words, state = self._draw_anew()
         except Exception as error:
             self._error = f"{type(error).__name__}: {error}"
-            self._status.value = (
-                '<div role="alert">The picture could not follow. '
-                f"{html.escape(self._error)}</div>"
-            )
+            self._view.error = f"The figure could not be updated. {self._error}"
             raise
-        self._words, self._error = words, ""
-        self._caption.value = (
-            '<div role="status" aria-live="polite" style="line-height: 1.4">'
-            f"{html.escape(self._words)}</div>"
-        )
-        self._status.value = ""
-
-    def _render(self):
-        figure, canvas = self._figure, self._canvas
-        if self._background is None or figure.stale:
-            canvas.draw()  # leaves animated artists out
-            self._background = Image.fromarray(np.array(canvas.buffer_rgba()))
-            self._still.value = _webp(self._background)
-        canvas.get_renderer().clear()
-        for owner in (*figure.axes, figure):
-            moving = [part for part in owner.get_children() if part.get_animated()]
-            for part in sorted(moving, key=lambda part: part.zorder):
-                figure.draw_artist(part)
-            if any(isinstance(part, AxesImage) for part in moving):
-                for spine in owner.spines.values():  # the image covers their inside
-                    figure.draw_artist(spine)
-        layer = np.array(canvas.buffer_rgba())
-        self._layer = Image.fromarray(layer)
-        self._moving.value = _png(layer)
+        self._error = ""
+        with self._view.hold_sync():
+            if self._background is not before:
+                self._view.background = _webp(self._background)
+            self._view.state, self._view.error = state, ""
 
     def _ipython_display_(self):
-        data, metadata = self._repr_mimebundle_()
-        display(data, metadata=metadata, raw=True)
-        display(
-            HTML(
-                '<details><summary style="font-size: 0.85em">This picture in words'
-                f"</summary>{html.escape(self._alt)} At the start: "
-                f"{html.escape(self._words)}</details>"
-            )
-        )
+        words = f"{self._alt} At the start: {self._words}"
+        saved.show(self._repr_mimebundle_(), words)
 
     def _repr_mimebundle_(self, **kwargs):
         # Without a kernel there is no widget to show: then the picture stands in.
         data = super()._repr_mimebundle_(**kwargs)
-        png = _packed(self.picture.convert("RGB"), "PNG", optimize=True)
+        png = packed(self.picture.convert("RGB"), "PNG", optimize=True)
         data["image/png"] = base64.b64encode(png).decode()
         data["text/plain"] = f"{self._label}. {self._alt} {self.caption}"
-        return data, {"image/png": {"alt": self._alt, "width": int(self._still.width)}}
+        width = round(self._recorder.width / SHARPNESS)
+        return data, {"image/png": {"alt": self._alt, "width": width}}
 
 
 def _same(values, others):
@@ -289,37 +375,9 @@ def _same(values, others):
     )
 
 
-def _png(layer):
-    """The layer with a palette, which packs in a tenth of the time and is smaller.
-
-    It has room for 255 colours beside none at all; where a layer has more, the nearest.
-    Only what is drawn is looked at, mostly a small part of it.
-    """
-    drawn = layer[..., 3] > 0
-    colours = layer.view(np.uint32)[drawn, 0]
-    row = Image.fromarray(colours.view(np.uint8).reshape(1, -1, 4))
-    counted = row.getcolors(255)
-    if counted is None:
-        row = row.quantize(255, method=Image.Quantize.FASTOCTREE).convert("RGBA")
-        counted, colours = row.getcolors(255), np.asarray(row).view(np.uint32).ravel()
-    palette = np.array([(0, 0, 0, 0), *(colour for _, colour in counted)], np.uint8)
-    palette = np.unique(palette.view(np.uint32))  # 0: nothing drawn
-    places = np.zeros(layer.shape[:2], np.uint8)
-    places[drawn] = np.searchsorted(palette, colours)
-    picture = Image.fromarray(places)
-    picture.putpalette(palette.tobytes(), "RGBA")
-    return _packed(picture, "PNG", compress_level=5)  # a quarter less time than 6
-
-
 def _webp(background):
     # without loss, where quality is how hard to try and not how it looks
-    return _packed(background, "WEBP", lossless=True, quality=10, method=1)
-
-
-def _packed(picture, form, **options):
-    buffer = io.BytesIO()
-    picture.save(buffer, form, **options)
-    return buffer.getvalue()
+    return packed(background, "WEBP", lossless=True, quality=10, method=1)
 
 
 def _play(control):
@@ -345,16 +403,41 @@ def _play(control):
 def _check_arguments(label, alt, controls, play):
     for name, words in {"label": label, "alt": alt}.items():
         if not (isinstance(words, str) and words.strip()):
-            raise ValueError(f"{name}: got {words!r}, wanted some words")
+            raise ValueError(f"{name}: got {words!r}, expected some words")
     if not controls:
-        raise ValueError("controls: got none, wanted at least one")
+        raise ValueError("controls: got none, expected at least one")
     for name, control in controls.items():
-        if not getattr(control, "description", "").strip():
-            raise ValueError(
-                f"controls[{name!r}]: got {type(control).__name__} without a "
-                "description, wanted a labelled widget"
-            )
+        check_control(name, control)
     if play is not None and not isinstance(controls.get(play), widgets.IntSlider):
         raise ValueError(
-            f"play: got {play!r}, wanted the name of a whole-number slider"
+            f"play: got {play!r}, expected the name of a whole-number slider"
         )
+
+
+def _check_figure_is_free(figure, label):
+    for each in Explorer.live.values():
+        if each._figure is figure and each._label != label:
+            raise ValueError(
+                f"figure: the explorer {each._label!r} already draws on it, expected a "
+                "figure of this explorer's own, made in the same cell"
+            )
+
+
+def _grips(drag, figure, controls):
+    """Return what can be taken hold of, as a list."""
+    drags = drag if isinstance(drag, list) else [drag] if drag else []
+    grips = []
+    for each in drags:
+        grip = Grip(*each) if 2 <= len(each) <= 3 else None
+        if grip is None or grip.axes not in figure.axes:
+            raise ValueError(
+                f"drag: got {each!r}, expected (axes of the figure, name, name)"
+            )
+        names = [name for name in (grip.x, grip.y) if name is not None]
+        for name in names:
+            if not isinstance(controls.get(name), SLIDERS):
+                raise ValueError(f"drag: got {name!r}, expected the name of a slider")
+        if not names:
+            raise ValueError("drag: got no name, expected one or two sliders")
+        grips.append(grip)
+    return grips

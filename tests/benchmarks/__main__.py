@@ -14,11 +14,12 @@ import measure
 import tables
 
 PARTS = ("limits", "mixtures", "autoencoders", "gradients", "memory", "growth")
-PARTS += ("cold", "redraw", "notebooks")
+PARTS += ("settings", "cold", "redraw", "notebooks")
 
 # NumPy and scikit-learn choose the kernels for this processor only without the first
-# two, and nothing here is cold with the last.
-UNSET = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "JAX_COMPILATION_CACHE_DIR")
+# two, and with the others a first run might find compiled programs, or a second none.
+UNSET = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+UNSET += ("JAX_COMPILATION_CACHE_DIR", "COURSE_CACHE")
 
 
 def in_own_process(part, quick):

@@ -1,8 +1,9 @@
 """How fast explorers follow a key, beside `interact` on the same plot.
 
 `python tests/benchmarks/explorer.py` prints a table and fails where a floor is missed.
-It takes a quarter of an hour, with `--no-flicker` two minutes. Do nothing else on the
-machine meanwhile.
+It takes a quarter of an hour, with `--no-flicker` two minutes. With `--before FOLDER`
+it compares every explorer with that of another checkout instead, both on one line.
+Do nothing else on the machine meanwhile.
 """
 
 import argparse
@@ -33,6 +34,8 @@ MOVES, BURST, FLICKER_MOVES = 30, 40, 100
 HEIGHT = 1200  # of the page: an explorer is in view as a whole
 # There and back 150 ms.
 SLOW = {"delay": 0.075, "rate": 20e6}
+# For two versions: there and back 80 ms.
+LINE = {"delay": 0.04, "rate": 20e6}
 
 PLOT = """
 import ipywidgets as widgets
@@ -82,7 +85,11 @@ figure, axes = plotting.subplots(1, 2, figsize=(9, 3.6))
 draw_still(*axes)
 artists = draw_moving(*axes, animated=True)
 alt = "A density over a histogram, and its place on the log-likelihood."
-Explorer(figure, lambda **at: move(*artists, **at), sliders(), label="Bench", alt=alt)
+drag = (axes[1], "mu", "sigma")
+Explorer(
+    figure, lambda **at: move(*artists, **at), sliders(), label="Bench", alt=alt,
+    drag=drag,
+)
 """
 INTERACT = """
 def plot(mu, sigma):
@@ -94,19 +101,26 @@ def plot(mu, sigma):
 
 _ = widgets.interact(plot, **sliders())
 """
-# Notes when a key is pressed and when a picture or caption has come to the screen.
+# Notes when a key is pressed or the pointer moves, and when a picture or caption has
+# come to the screen.
 LOG = """root => {
   const note = (kind) => log.push([kind, performance.now()]);
   const shown = (kind) => requestAnimationFrame(() => note(kind));
+  const all = { childList: true, subtree: true, attributes: true, characterData: true };
   window.log = [];
-  if (!window.listens)
+  if (!window.listens) {
     window.addEventListener("keydown", () => note("key"), true);
+    window.addEventListener("pointermove", (e) => e.buttons && note("key"), true);
+  }
   window.listens = true;
   root.addEventListener("load", () => shown("picture"), true);
+  const layer = root.querySelector(".explorer-picture > svg > g");
+  if (layer) new MutationObserver(() => shown("picture")).observe(layer, all);
   const caption = root.querySelector("[role=status]");
-  if (caption)
-    new MutationObserver(() => shown("caption")).observe(
-      caption.closest(".widget-html-content"), { childList: true, subtree: true });
+  if (caption) {
+    const part = caption.closest(".widget-html-content") ?? caption;
+    new MutationObserver(() => shown("caption")).observe(part, all);
+  }
 }"""
 
 
@@ -140,27 +154,51 @@ def sizes_carried(page):
     return sizes
 
 
+def key_times(page, quiet, moves, press):
+    """Return the time from each key to the settled picture in ms, and bytes a move."""
+    for _ in range(3):  # the first moves fill caches
+        press()
+        settle(page, quiet)
+    times, sizes = [], sizes_carried(page)
+    for _ in range(moves):
+        press()
+        log = settle(page, quiet)
+        if any(kind != "key" for kind, _ in log):  # else it was at its end
+            times.append(log[-1][1] - log[0][1])
+    return times, sum(sizes) / len(times)
+
+
 def measure(page, root, quiet):
     """Return median and p95 of key to picture in ms, kB a move, frames in a burst."""
     root.scroll_into_view_if_needed()
     root.get_by_role("slider").first.focus()
     root.evaluate(LOG)
-    for _ in range(3):  # the first moves fill caches
-        page.keyboard.press("ArrowRight")
-        settle(page, quiet)
-    times, sizes = [], sizes_carried(page)
-    for _ in range(MOVES):
-        page.keyboard.press("ArrowRight")
-        log = settle(page, quiet)
-        assert {kind for kind, _ in log} >= {"key", "picture"}, log
-        times.append(log[-1][1] - log[0][1])
-    kilobytes = sum(sizes) / MOVES / 1000
+    times, size = key_times(
+        page, quiet, MOVES, lambda: page.keyboard.press("ArrowRight")
+    )
     for _ in range(BURST):
         page.keyboard.press("ArrowRight")
         page.wait_for_timeout(30)  # as a key that is held down repeats
     frames = sum(kind == "picture" for kind, _ in settle(page, 3 * quiet))
     p95 = statistics.quantiles(times, n=20)[-1]
-    return statistics.median(times), p95, kilobytes, frames
+    return statistics.median(times), p95, size / 1000, frames
+
+
+def measure_drag(page, root, quiet):
+    """Return the median time from a pointer's move to the settled picture in ms."""
+    hold = root.locator(".explorer-hold")
+    hold.scroll_into_view_if_needed()
+    box = hold.bounding_box()
+    x, y = box["x"] + box["width"] * 0.2, box["y"] + box["height"] * 0.4
+    page.mouse.move(x, y)
+    page.mouse.down()
+    settle(page, quiet)
+    steps = iter(range(1, MOVES + 4))
+    times, _ = key_times(
+        page, quiet, MOVES, lambda: page.mouse.move(x + 4 * next(steps), y)
+    )
+    page.mouse.up()
+    return statistics.median(times)
 
 
 def compare(server, browser, url, quiet, slow_down=lambda: None):
@@ -175,8 +213,70 @@ def compare(server, browser, url, quiet, slow_down=lambda: None):
     roots["interact"].locator("img").wait_for()
     slow_down()
     found = {name: measure(page, root, quiet) for name, root in roots.items()}
+    found["drag"] = measure_drag(page, roots["explorer"], quiet)
     notebook.close()
     return found
+
+
+def each_explorer(server, browser, name, line):
+    """Return for each explorer of a notebook ms, bytes and kernel ms a move."""
+    page = browser.new_page(viewport={"width": 1300, "height": HEIGHT})
+    with slow_line(server.port, **(line or LINE)) as (url, slow_down):
+        notebook, found = Notebook(server, page, name, url=url), {}
+        notebook.run_all()
+        if line:
+            slow_down()
+        for label, controls in notebook.ask("explorers").items():
+            explorer = notebook.explorer(label)
+            _, description, kind = next(c for c in controls if "Slider" in c[2])
+            explorer.scroll_into_view()
+            explorer.control(description, kind).focus()
+            explorer.root.evaluate(LOG)
+            times, size = key_times(
+                page, 250, 12, lambda: page.keyboard.press("ArrowRight")
+            )
+            kernel = statistics.median(notebook.ask("kernel_times", label))
+            found[label] = statistics.median(times), size, kernel
+        notebook.close()
+    return found
+
+
+def compare_versions(before, only):
+    """Print, for each explorer, the version before and this one, each twice in turn."""
+    kinds = ("local, ms", "80 ms line, ms", "bytes a move", "kernel, ms")
+    medians = {kind: [] for kind in kinds}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Server(Path(folder, "old"), tree=before) as old,
+        Server(Path(folder, "new")) as new,
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=CHROMIUM
+        )
+        print(f"{'':36}" + "".join(f"{kind:>24}" for kind in kinds))
+        for path in NOTEBOOKS:
+            if only and path.name[:2] not in only:
+                continue
+            local = [each_explorer(s, browser, path.name, None) for s in (old, new)]
+            late = [each_explorer(s, browser, path.name, LINE) for s in (old, new)]
+            for label in local[1]:
+                if any(label not in found for found in (*local, *late)):
+                    continue  # it is new
+                pairs = [
+                    [each[label][0] for each in local],
+                    [each[label][0] for each in late],
+                    [each[label][1] for each in local],
+                    [each[label][2] for each in local],
+                ]
+                for kind, pair in zip(kinds, pairs, strict=True):
+                    medians[kind].append(pair)
+                cells = "".join(f"{a:14.1f} to{b:7.1f}" for a, b in pairs)
+                print(f"{label:36}{cells}", flush=True)
+    for kind, pairs in medians.items():
+        one, other = (statistics.median(each) for each in zip(*pairs, strict=True))
+        print(f"{kind}: median {one:.1f} to {other:.1f}, ratio {other / one:.2f}")
+    return []
 
 
 def flickers(server, browser, name):
@@ -217,6 +317,7 @@ def report(local, slow, flickering, idle):
     for place, found in {"no delay": local, "150 ms, 20 Mbit/s": slow}.items():
         ours, theirs = found["explorer"], found["interact"]
         ratios[place] = theirs[0] / ours[0]
+        print(f"{place + ': drag to picture, median ms':52}{found['drag']:10.0f}")
         rows = ["key to picture, median ms", "key to picture, p95 ms", "kB a move"]
         rows += [f"pictures in a burst of {BURST} keys"]
         for words, one, other in zip(rows, ours, theirs, strict=True):
@@ -228,7 +329,7 @@ def report(local, slow, flickering, idle):
     held = {
         "3 times faster than interact with no delay": ratios["no delay"] >= 3,
         "1.8 times over the slow line": ratios["150 ms, 20 Mbit/s"] >= 1.8,
-        "at most 20 kB a move": kilobytes <= 20,
+        "at most 10 kB a move, with all that Jupyter adds": kilobytes <= 10,
         "a median of at most 60 ms, on an idle machine": median <= 60 or not idle,
         "no flicker": not any(flickering.values()),
     }
@@ -258,7 +359,11 @@ def measured(with_flicker):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--no-flicker", action="store_true", help="only the times")
+    parser.add_argument("--before", type=Path, help="a checkout to compare with")
+    parser.add_argument("--only", nargs="*", help="notebooks by number: 01 03")
     args = parser.parse_args()
+    if args.before:
+        return bool(compare_versions(args.before, args.only))
     idle = psutil.cpu_percent(interval=3) < 10
     missed = report(*measured(not args.no_flicker), idle)
     for floor in missed:

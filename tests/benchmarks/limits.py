@@ -9,7 +9,7 @@ DTYPES = "float32", "float64"
 
 
 def rates(quick=False):
-    """Bytes read, exps and operations of a matrix product a second, by dtype."""
+    """Bytes read, exps and operations of a matrix product per second, by dtype."""
     return {
         (what, dtype): float(np.max(work / np.array(seconds)))
         for (what, dtype), (work, seconds) in _timed(quick).items()

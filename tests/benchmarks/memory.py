@@ -55,7 +55,7 @@ beyond(model.fit, x[:1000], x)  # a second step takes what the first does
 
 
 def rows(quick):
-    with ThreadPoolExecutor(2) as pool:  # what is counted is no time
+    with ThreadPoolExecutor(2) as pool:  # time is not measured here
         for kind in "spherical", "full":
             for n in (10**5,) if quick else (10**5, 10**6, 10**7):
                 floor, aim = (10, 1) if n == 10**7 else (None, None)

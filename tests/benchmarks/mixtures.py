@@ -265,7 +265,7 @@ def _wrong(result, truth, x, tol=0.0):
 def _apart(ours, theirs, tolerance):
     if abs(ours - theirs) <= tolerance * (1 + abs(theirs)):
         return ""
-    return f"log-likelihood {ours:.6f} nats a point, scikit-learn {theirs:.6f}"
+    return f"log-likelihood {ours:.6f} nats per point, scikit-learn {theirs:.6f}"
 
 
 def _limit(n, d, k, kind, dtype, rates):

@@ -1,4 +1,4 @@
-"""The same VAE in flax and in numpyro, laid out as their own examples are."""
+"""The same VAE in plain optax, in flax and in numpyro, as their own examples do it."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,6 @@ from jax import lax
 from numpyro.infer import SVI, TraceMeanField_ELBO
 
 from helpers import vae
-from helpers.decoder import Decoder
 
 
 class Network(linen.Module):
@@ -26,7 +25,33 @@ class Network(linen.Module):
         return linen.Dense(self.outputs)(x)
 
 
-def flax_trainer(start, x, optimizer, batch_size):
+def optax_trainer(start, x, optimizer, batch_size, sigma_x):
+    """The loop that a user of JAX writes: a compiled step, called for each batch."""
+
+    @jax.jit
+    def step(params, state, batch, key):
+        def loss(params):
+            return negative_elbo(
+                lambda x: _forward(params.encoder, x),
+                lambda z: _forward(params.decoder, z),
+                batch,
+                key,
+                sigma_x,
+            )
+
+        updates, state = optimizer.update(jax.grad(loss)(params), state, params)
+        return optax.apply_updates(params, updates), state
+
+    def train(key, epochs):
+        params, state = start, optimizer.init(start)
+        for batch, step_key in _batches(key, x, epochs, batch_size):
+            params, state = step(params, state, batch, step_key)
+        return jax.block_until_ready(params)
+
+    return train
+
+
+def flax_trainer(start, x, optimizer, batch_size, sigma_x):
     """A step compiled, and called for each batch: `(key, epochs) -> VAE`."""
     networks = [Network(*(len(bias) for bias in network.biases)) for network in start]
     params = [{"params": _as_flax(network)} for network in start]
@@ -34,31 +59,49 @@ def flax_trainer(start, x, optimizer, batch_size):
     @jax.jit
     def step(state, batch, key):
         def loss(params):
-            output = networks[0].apply(params[0], batch)
-            mean, log_sigma = jnp.split(output, 2, axis=1)
-            z = mean + jnp.exp(log_sigma) * jax.random.normal(key, mean.shape)
-            logits = networks[1].apply(params[1], z)
-            score = optax.sigmoid_binary_cross_entropy(logits, batch).sum(axis=1)
-            kl = 0.5 * mean**2 + 0.5 * jnp.exp(2 * log_sigma) - 0.5 - log_sigma
-            return (score + kl.sum(axis=1)).mean()
+            return negative_elbo(
+                lambda x: networks[0].apply(params[0], x),
+                lambda z: networks[1].apply(params[1], z),
+                batch,
+                key,
+                sigma_x,
+            )
 
         return state.apply_gradients(grads=jax.grad(loss)(state.params))
 
     def train(key, epochs):
         state = TrainState.create(apply_fn=None, params=params, tx=optimizer)
-        for _ in range(epochs):
-            key, order_key = jax.random.split(key)
-            order = jax.random.permutation(order_key, len(x))
-            for batch in order.reshape(-1, batch_size):
-                key, step_key = jax.random.split(key)
-                state = step(state, x[batch], step_key)
-        trained = [_from_flax(network["params"]) for network in state.params]
+        for batch, step_key in _batches(key, x, epochs, batch_size):
+            state = step(state, batch, step_key)
+        trained = [
+            _from_flax(network["params"], like)
+            for network, like in zip(state.params, start, strict=True)
+        ]
         return jax.block_until_ready(vae.VAE(*trained))
 
     return train
 
 
-def numpyro_trainer(start, x, optimizer, batch_size):
+def negative_elbo(encode, decode, x, key, sigma_x):
+    """Mean over the batch, without the constant of the likelihood."""
+    mean, log_sigma = jnp.split(encode(x), 2, axis=1)
+    z = mean + jnp.exp(log_sigma) * jax.random.normal(key, mean.shape)
+    score = ((x - decode(z)) ** 2).sum(axis=1) / (2 * sigma_x**2)
+    kl = 0.5 * mean**2 + 0.5 * jnp.exp(2 * log_sigma) - 0.5 - log_sigma
+    return (score + kl.sum(axis=1)).mean()
+
+
+def _batches(key, x, epochs, batch_size):
+    """Each batch of each epoch, in a new order, with a key for its step."""
+    for _ in range(epochs):
+        key, order_key = jax.random.split(key)
+        order = jax.random.permutation(order_key, len(x))
+        for batch in order.reshape(-1, batch_size):
+            key, step_key = jax.random.split(key)
+            yield x[batch], step_key
+
+
+def numpyro_trainer(start, x, optimizer, batch_size, sigma_x):
     """SVI with an epoch compiled as one loop: `(key, epochs) -> VAE`."""
     latents = start.decoder.weights[0].shape[0]
 
@@ -71,8 +114,7 @@ def numpyro_trainer(start, x, optimizer, batch_size):
         decode = network("decoder", (batch_size, latents))
         with numpyro.plate("batch", batch_size):
             z = numpyro.sample("z", dist.Normal(0, 1).expand([latents]).to_event(1))
-            # unvalidated, since grey pixels are outside the support
-            likelihood = dist.Bernoulli(logits=decode(z), validate_args=False)
+            likelihood = dist.Normal(decode(z), sigma_x)
             numpyro.sample("x", likelihood.to_event(1), obs=batch)
 
     def guide(batch):
@@ -119,9 +161,9 @@ def _as_flax(network):
     }
 
 
-def _from_flax(params):
+def _from_flax(params, like):
     layers = [params["Dense_0"], params["Dense_1"]]
-    return Decoder(
-        tuple(layer["kernel"] for layer in layers),
-        tuple(layer["bias"] for layer in layers),
+    return like._replace(
+        weights=tuple(layer["kernel"] for layer in layers),
+        biases=tuple(layer["bias"] for layer in layers),
     )

@@ -3,11 +3,7 @@
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
-
-from helpers.decoder import Decoder
-from helpers.vae import VAE
 
 
 class Example(nn.Module):
@@ -15,6 +11,7 @@ class Example(nn.Module):
 
     def __init__(self, start):
         super().__init__()
+        self.start = start
         first, (weight, bias), third, fourth = _layers(start)
         (mean, log_sigma), (bias_mean, bias_log_sigma) = weight.chunk(2), bias.chunk(2)
         self.fc1 = _linear(*first)
@@ -32,7 +29,8 @@ class Example(nn.Module):
     def as_vae(self):
         weight = torch.cat([self.fc21.weight, self.fc22.weight / 2])
         bias = torch.cat([self.fc21.bias, self.fc22.bias / 2])
-        return _as_vae([self.fc1, _linear(weight, bias), self.fc3, self.fc4])
+        layers = [self.fc1, _linear(weight, bias), self.fc3, self.fc4]
+        return _as_vae(layers, self.start)
 
 
 class OneHead(nn.Module):
@@ -40,6 +38,7 @@ class OneHead(nn.Module):
 
     def __init__(self, start):
         super().__init__()
+        self.start = start
         self.layers = nn.ModuleList(_linear(*layer) for layer in _layers(start))
 
     def forward(self, x):
@@ -49,10 +48,10 @@ class OneHead(nn.Module):
         return fourth(torch.tanh(third(z))), mean, 2 * log_sigma
 
     def as_vae(self):
-        return _as_vae(self.layers)
+        return _as_vae(self.layers, self.start)
 
 
-def as_example(start, x, epochs, batch_size, rate):
+def as_example(start, x, epochs, batch_size, rate, sigma_x):
     """Batches by a DataLoader, plain Adam, and the loss read at each step."""
     model = Example(start)
     optimizer = torch.optim.Adam(model.parameters(), lr=rate)
@@ -61,25 +60,25 @@ def as_example(start, x, epochs, batch_size, rate):
     for _ in range(epochs):
         total = 0.0
         for (batch,) in loader:
-            total += _step(model, optimizer, batch).item()
+            total += _step(model, optimizer, batch, sigma_x).item()
     return model.as_vae()
 
 
-def fused(start, x, epochs, batch_size, rate):
+def fused(start, x, epochs, batch_size, rate, sigma_x):
     """Batches sliced from one tensor, and Adam in one fused kernel."""
     model = OneHead(start)
     optimizer = torch.optim.Adam(model.parameters(), lr=rate, fused=True)
     points = torch.from_numpy(x)
     for _ in range(epochs):
         for batch in torch.randperm(len(points)).split(batch_size):
-            _step(model, optimizer, points[batch])
+            _step(model, optimizer, points[batch], sigma_x)
     return model.as_vae()
 
 
-def _step(model, optimizer, x):
+def _step(model, optimizer, x, sigma_x):
     optimizer.zero_grad()
-    logits, mean, log_variance = model(x)
-    score = functional.binary_cross_entropy_with_logits(logits, x, reduction="sum")
+    decoded, mean, log_variance = model(x)
+    score = (x - decoded).pow(2).sum() / (2 * sigma_x**2)
     kl = -0.5 * torch.sum(1 + log_variance - mean.pow(2) - log_variance.exp())
     loss = (score + kl) / len(x)
     loss.backward()
@@ -102,10 +101,14 @@ def _linear(weight, bias):
     return layer
 
 
-def _as_vae(layers):
+def _as_vae(layers, like):
     weights = [layer.weight.detach().numpy().T for layer in layers]
     biases = [layer.bias.detach().numpy() for layer in layers]
-    return VAE(
-        Decoder(tuple(weights[:2]), tuple(biases[:2])),
-        Decoder(tuple(weights[2:]), tuple(biases[2:])),
+    return like._replace(
+        encoder=like.encoder._replace(
+            weights=tuple(weights[:2]), biases=tuple(biases[:2])
+        ),
+        decoder=like.decoder._replace(
+            weights=tuple(weights[2:]), biases=tuple(biases[2:])
+        ),
     )

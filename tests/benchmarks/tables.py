@@ -67,7 +67,7 @@ def as_markdown(setting, rows, failures):
     for row in missed:
         text += f"- missed: {row.part}, {row.case}"
         text += f", against {row.peer}" if row.peer else ""
-        text += f": {value(row):.3g}, wanted {row.floor:g}\n"
+        text += f": {value(row):.3g}, floor {row.floor:.3g}\n"
     for row in rows:
         if row.wrong:
             text += f"- WRONG: {row.part}, {row.case}: {row.wrong}\n"
@@ -92,7 +92,7 @@ def _line(row):
     if row.first:
         cold = f"{row.first[1] / row.first[0]:.3g}"
     if row.floor is not None:
-        floor = f"{row.floor:g} / {row.aim:g}"
+        floor = f"{row.floor:.4g} / {row.aim:.4g}"
     ours = _with_quartiles(row.ours, row.unit)
     return COLUMNS.format(
         row.case, ours, row.peer, theirs, ratio, cold, floor, verdict(row), row.note

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from lab import CHROMIUM, NOTEBOOKS, Notebook, Server
+from lab import CHROMIUM, NOTEBOOKS, Bare, Notebook, Server
 from playwright.sync_api import sync_playwright
 
 PYTHON = {"name": "python3", "display_name": "Python 3 (ipykernel)"}
@@ -20,6 +20,13 @@ def server(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def classic(tmp_path_factory):
+    """Notebook 7."""
+    with Server(tmp_path_factory.mktemp("classic"), "notebook") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def browser():
     chromium = shutil.which("chromium")
     assert chromium, "no Chromium found: apt install chromium"
@@ -29,16 +36,28 @@ def browser():
         browser.close()
 
 
+def write_notebook(path, cells):
+    """Make a notebook for a test, with these cells."""
+    sheet = nbformat.v4.new_notebook(metadata={"kernelspec": PYTHON})
+    sheet.cells = [nbformat.v4.new_code_cell(source) for source in cells]
+    nbformat.write(sheet, path)
+
+
+@pytest.fixture(scope="session")
+def bare(browser):
+    """The view on an empty page."""
+    view = {"width": 1000, "height": 700}
+    return Bare(browser.new_page(viewport=view, device_scale_factor=1.5))
+
+
 @pytest.fixture(scope="module")
 def open_notebook(server, browser):
     """A function that opens a notebook in a page of its own."""
     opened = []
 
     def open_notebook(name, *, cells=None, **options):
-        if cells:  # a notebook made for the test, with these cells
-            sheet = nbformat.v4.new_notebook(metadata={"kernelspec": PYTHON})
-            sheet.cells = [nbformat.v4.new_code_cell(source) for source in cells]
-            nbformat.write(sheet, server.folder / "notebooks" / name)
+        if cells:
+            write_notebook(server.folder / "notebooks" / name, cells)
         page = browser.new_page(viewport=VIEW)
         opened.append(Notebook(server, page, name, **options))
         return opened[-1]

@@ -16,12 +16,16 @@ import urllib.request
 from base64 import b64decode
 from pathlib import Path
 
+import numpy as np
 from jupyter_client import BlockingKernelClient
 from PIL import Image
 from playwright.sync_api import Error, expect
 
+import helpers.explorer
+
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 PAGE = Path(__file__).with_name("page.js").read_text("utf-8").rstrip("\n;")
+VIEW = Path(helpers.explorer.__file__).with_name("view.js").read_text("utf-8")
 TOKEN = "browser-tests"
 SETTINGS = {
     # All cells are in the page, not only those in view; no pop-up asks for anything.
@@ -118,8 +122,9 @@ def slow_line(port, *, delay, rate):
 class Server:
     """JupyterLab, or Notebook 7, over a folder with settings and kernels of its own."""
 
-    def __init__(self, folder, app="jupyterlab"):
+    def __init__(self, folder, app="jupyterlab", *, tree=None):
         self.folder, self.app, self.port = Path(folder), app, free_port()
+        self.tree = tree or Path(__file__).parents[2]  # whose notebooks and helpers
         self.url = f"http://127.0.0.1:{self.port}"
 
     def __enter__(self):
@@ -129,7 +134,7 @@ class Server:
             path.parent.mkdir(parents=True)
             path.write_text(json.dumps(settings))
         (self.folder / "notebooks").mkdir()
-        for path in NOTEBOOKS:
+        for path in (self.tree / "notebooks").glob("*.ipynb"):
             shutil.copy(path, self.folder / "notebooks")
         env = os.environ | {
             "JUPYTER_TOKEN": TOKEN,
@@ -138,7 +143,7 @@ class Server:
             "JUPYTERLAB_SETTINGS_DIR": str(own / "settings"),
             "JUPYTERLAB_WORKSPACES_DIR": str(own / "workspaces"),
             "IPYTHONDIR": str(own / "ipython"),
-            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            "PYTHONPATH": os.pathsep.join([str(self.tree), *filter(None, sys.path)]),
         }
         command = [sys.executable, "-m", self.app, "--no-browser", "--allow-root"]
         command += ["--ip=127.0.0.1", f"--port={self.port}"]
@@ -242,19 +247,28 @@ class Notebook:
         running = self.page.locator(".jp-InputPrompt", has_text="*")
         running.first.wait_for(state="detached", timeout=120_000)
 
+    def toggle_left_area(self):
+        """Show or hide the list of files, which JupyterLab alone has."""
+        if self.server.app == "jupyterlab":
+            self.page.evaluate("""jupyterapp.commands.execute(
+              'application:toggle-left-area')""")
+
     def ask(self, question, *args, **kwargs):
         """Return what a function of `probe` answers in the notebook's kernel."""
-        call = f"__import__('probe').{question}(*{args!r}, **{kwargs!r})"
+        return self.ask_for(f"__import__('probe').{question}(*{args!r}, **{kwargs!r})")
+
+    def ask_for(self, expression):
+        """Return what an expression is in the notebook's kernel, as JSON has it."""
         reply = self.client.execute(
             "",
             silent=True,
-            user_expressions={"answer": f"__import__('json').dumps({call})"},
+            user_expressions={"answer": f"__import__('json').dumps({expression})"},
             reply=True,
             timeout=120,
         )
         answer = reply["content"]["user_expressions"]["answer"]
         if answer["status"] != "ok":
-            raise RuntimeError(f"{call}: {answer['ename']}: {answer['evalue']}")
+            raise RuntimeError(f"{expression}: {answer['ename']}: {answer['evalue']}")
         return json.loads(ast.literal_eval(answer["data"]["text/plain"]))
 
     def ends(self, label):
@@ -287,9 +301,11 @@ class OnPage:
         heading = self.page.locator("strong", has_text=exactly(label))
         self.root = self.page.locator(".jp-OutputArea-output .widget-vbox", has=heading)
         self.cell = self.page.locator(".jp-CodeCell", has=heading)
-        self.pictures = self.root.locator(".widget-gridbox")
+        # the second is that of the version before, which the benchmark compares
+        self.pictures = self.root.locator(".explorer-picture, .widget-gridbox")
         self.caption = self.root.get_by_role("status")
         self.error = self.root.get_by_role("alert")
+        self.ended = self.page.locator(".jupyter-widgets-disconnected.explorer-live")
         self.reset = self.root.get_by_role("button", name="Reset", exact=True)
 
     def scroll_into_view(self):
@@ -319,15 +335,15 @@ class OnPage:
         """Return what a function of page.js answers about this explorer."""
         return self.root.evaluate(f"root => ({PAGE}).{question}(root)")
 
-    def expect_shown(self, caption, checksum):
-        """Wait until the page shows this caption and these pictures."""
-        expect(self.caption).to_have_text(caption)
+    def expect_shown(self, shown):
+        """Wait until the page shows this caption and this picture."""
+        expect(self.caption).to_have_text(shown["state"]["words"])
         self.page.wait_for_function(
-            f"""async ([root, wanted]) => {{
-              const found = ({PAGE}).checksum(root);
-              return await found.catch(() => null) === wanted;  // null: being replaced
+            f"""async ([root, expected]) => {{
+              const found = ({PAGE}).drawing(root);
+              return await found.catch(() => null) === expected;  // null: replaced
             }}""",
-            arg=[self.root.element_handle(), checksum],
+            arg=[self.root.element_handle(), shown["drawing"]],
             timeout=10_000,
         )
 
@@ -343,9 +359,53 @@ class OnPage:
         mouse.move(x + to * width, y, steps=40)
         mouse.up()
 
-    def shot(self):
-        """Return the pictures as they stay, as PNG bytes."""
-        before = self.pictures.screenshot()
-        while (now := self.pictures.screenshot()) != before:
-            before = now
-        return now
+
+def touch(session, kind, *places):
+    """Put a finger down, move it or take it up, by a session of Chrome's protocol."""
+    points = [{"x": x, "y": y} for x, y in places]
+    session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+
+class Bare:
+    """The explorers' view on an empty page, whose pixels are those of the picture."""
+
+    def __init__(self, page):
+        self.page = page
+        self.page.set_content("<body style='margin: 0'><div id='root'></div>")
+        self.page.add_script_tag(
+            type="module", content=f"{VIEW}\nwindow.mountExplorer = mount;"
+        )
+        self.page.wait_for_function("'mountExplorer' in window")
+        self.page.evaluate("window.held = []")
+
+    def mount(self, scene):
+        """Begin with an explorer that has shown nothing yet."""
+        self.page.evaluate(
+            """scene => {
+              const root = document.querySelector("#root");
+              root.replaceChildren();
+              window.view = mountExplorer(root, scene, (place) => held.push(place));
+            }""",
+            scene,
+        )
+
+    def show(self, state):
+        """Show a state, and return what page.js calls its drawing."""
+        return self.page.evaluate(
+            f"""async state => {{
+              await view.show(state);
+              return await ({PAGE}).drawing(view.element);
+            }}""",
+            state,
+        )
+
+    def share_apart(self, picture):
+        """Return the part of a picture's pixels that the browser draws otherwise.
+
+        That is those that differ by more than 64 levels of 255.
+        """
+        picture = np.asarray(picture.convert("RGB"), int)
+        shot = Image.open(io.BytesIO(self.page.screenshot())).convert("RGB")
+        rows, columns = picture.shape[:2]
+        shown = np.asarray(shot, int)[:rows, :columns]
+        return (abs(shown - picture).max(axis=2) > 64).mean()

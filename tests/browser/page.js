@@ -8,19 +8,28 @@
     const words = row ? row.querySelector("label, span").textContent : "";
     return element.isContentEditable ? null : words || element.textContent;
   },
-  // A checksum of the pictures' bytes, as soon as the browser has decoded them.
-  async checksum(root) {
-    const images = [...root.querySelectorAll(".widget-image")];
-    await Promise.all(images.map((image) => image.decode()));
-    const files = images.map(async (image) => (await fetch(image.src)).blob());
-    const bytes = await new Blob(await Promise.all(files)).arrayBuffer();
-    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-    return [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  // What the picture is made of: its shapes, and a checksum of its background.
+  async drawing(root) {
+    const clips = new Map();
+    for (const clip of root.querySelectorAll("clipPath"))
+      clips.set(`url(#${clip.id})`, clip.innerHTML);
+    const shapes = [...root.querySelectorAll(".explorer-picture > svg > g > *")].map(
+      (shape) =>
+        [...shape.attributes]
+          .map(({ name, value }) => `${name}=${clips.get(value) ?? value}`)
+          .sort()
+          .join(" "),
+    );
+    const image = root.querySelector(".explorer-picture > img");
+    await image.decode();
+    const bytes = new Uint8Array(await (await fetch(image.src)).arrayBuffer());
+    const sum = bytes.reduce((sum, byte) => (sum * 31 + byte) % 4294967291, 7);
+    return [`${bytes.length} bytes, ${sum}`, ...shapes].join("\n");
   },
   // Parts that stick out of the explorer, and labels that are cut.
   misfits(root) {
     const right = root.parentElement.getBoundingClientRect().right + 1;
-    const parts = [...root.querySelectorAll("label, .slider, select, button, img, [role]")];
+    const parts = [...root.querySelectorAll("label, .slider, select, button, [role]")];
     return parts
       .filter((part) => part.checkVisibility())
       .filter(
@@ -63,7 +72,7 @@
     };
     const places = new Set();
     const look = () => {
-      const images = root.querySelectorAll(".widget-image");
+      const images = root.querySelectorAll(".explorer-picture");
       places.add([root, ...images, cell.nextElementSibling].map(place).join(", "));
       if (window.places === places) requestAnimationFrame(look);
     };

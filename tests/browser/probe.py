@@ -1,6 +1,10 @@
 """What a test asks in a notebook's own kernel, where the explorers are."""
 
-from hashlib import sha256
+import io
+import json
+import time
+import zlib
+from base64 import b64encode
 
 from ipywidgets.widgets.widget import _instances as open_widgets
 
@@ -19,11 +23,19 @@ def explorers():
 
 
 def at(label, **values):
-    """Set controls, and return the caption and a checksum of the pictures sent."""
+    """Set controls, and return what is sent, and the picture as Matplotlib draws it."""
     explorer = Explorer.live[label]
     caption = explorer.set(**values)
-    sent = explorer._still.value, explorer._moving.value
-    return caption, sha256(b"".join(sent)).hexdigest()
+    view, picture = explorer._view, io.BytesIO()
+    explorer.picture.convert("RGB").save(picture, "PNG", compress_level=1)
+    background = b64encode(view.background).decode()
+    state = json.loads(zlib.decompress(view.state))
+    assert caption == state["words"]
+    return {
+        "scene": view.scene,
+        "state": state | {"background": f"data:image/webp;base64,{background}"},
+        "picture": b64encode(picture.getvalue()).decode(),
+    }
 
 
 def ends(label):
@@ -54,3 +66,16 @@ def now(label):
 def num_open_widgets():
     """Return how many widgets live in this kernel."""
     return len(open_widgets)
+
+
+def kernel_times(label):
+    """Return how many ms the kernel takes for each move of the controls' ranges."""
+    explorer, times = Explorer.live[label], []
+    for control in explorer.controls.values():
+        before = control.value
+        for value in positions(control)[::2]:
+            start = time.perf_counter()
+            control.value = value
+            times.append(1000 * (time.perf_counter() - start))
+        control.value = before
+    return times

@@ -14,9 +14,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from helpers import decoder, gaussian, mixture, vae
-from helpers.decoder import Decoder
 from helpers.gaussian import Gaussian
 from helpers.mixture import Mixture
+from helpers.network import MLP
 from helpers.vae import VAE
 
 N, D, K, HIDDEN = 8, 2, 3, 3
@@ -38,16 +38,14 @@ class Problem(NamedTuple):
     spherical: Mixture
     full: Mixture
     line: Gaussian
-    decoder: Decoder
+    decoder: MLP
     vae: VAE
     z: jax.Array
     sigma_x: jax.Array
 
 
 def layers(*sizes):
-    return Decoder(
-        tuple(itertools.pairwise(sizes)), tuple((size,) for size in sizes[1:])
-    )
+    return MLP(tuple(itertools.pairwise(sizes)), tuple((size,) for size in sizes[1:]))
 
 
 SHAPES = Problem(
@@ -127,10 +125,10 @@ def moved(params, rotation, scale, shift):
             if covariances.ndim == 3:
                 covariances = rotation[None] @ covariances @ rotation.T[None]
             return Mixture(weights, means, scale**2 * covariances)
-        case Decoder(weights, biases):
+        case MLP(weights, biases):
             last = scale * weights[-1] @ rotation.T
             bias = scale * rotation @ biases[-1] + shift
-            return Decoder((*weights[:-1], last), (*biases[:-1], bias))
+            return MLP((*weights[:-1], last), (*biases[:-1], bias))
 
 
 class Motion(NamedTuple):

@@ -122,15 +122,11 @@ def test_a_density_integrates_to_one(name, seed, scale, dtype):
 
 
 @given(seed=seeds)
-def test_a_posterior_integrates_and_a_bernoulli_sums_to_one(seed):
+def test_a_posterior_integrates_to_one(seed):
     p = problem(free_numbers(seed))
     z = jnp.linspace(-10, 10, 4001)[:, None]
     density = decoder.posterior_on_grid(p.decoder, p.x, z, sigma_x=p.sigma_x)
     np.testing.assert_allclose(density.sum(axis=1) * 20 / 4000, 1, rtol=1e-9)
-    corners = jnp.array([[0.0, 0], [0, 1], [1, 0], [1, 1]])
-    z = jnp.broadcast_to(p.z[:1], (4, 2))
-    log_p = vae.log_likelihood(p.vae, corners, z, likelihood="bernoulli")
-    assert jnp.exp(log_p).sum() == pytest.approx(1, rel=1e-12)
 
 
 @given(seed=seeds, motion=motions(st.just("float64")))

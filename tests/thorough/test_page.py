@@ -1,4 +1,4 @@
-"""Each notebook as a web page, for a reader without a kernel: `jupyter nbconvert`."""
+"""Each notebook as `jupyter nbconvert` shows it to a reader without a kernel."""
 
 import functools
 import re
@@ -6,19 +6,18 @@ import subprocess
 import sys
 from html import unescape
 from html.parser import HTMLParser
-from pathlib import Path
 
 import nbformat
 import pytest
+from kernels import PATHS
 
-NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
-each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-# The template that nbconvert takes by itself leaves out alternative text, and says so.
+each = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+# The template that nbconvert uses by default leaves out alternative text, and says so.
 NO_ALT = r"\[NbConvertApp\] WARNING \| Alternative text is missing on \d+ image\(s\).\n"
 
 
 class Images(HTMLParser):
-    """The `alt` and the number of bytes of each picture in a page."""
+    """The alternative text and the number of bytes of each picture in a page."""
 
     def __init__(self, page):
         super().__init__()
@@ -34,12 +33,12 @@ class Images(HTMLParser):
 
 @pytest.fixture(scope="module")
 def convert(tmp_path_factory):
-    """A function that makes a page of each notebook, and tells what was complained."""
+    """Return a function that converts all notebooks and returns what it warns of."""
 
     def convert(template):
         folder = tmp_path_factory.mktemp(template)
         command = [sys.executable, "-m", "nbconvert", "--to=html", "--log-level=WARN"]
-        command += [f"--template={template}", f"--output-dir={folder}", *NOTEBOOKS]
+        command += [f"--template={template}", f"--output-dir={folder}", *PATHS]
         run = subprocess.run(command, capture_output=True, text=True, check=True)
         return folder, run.stderr
 
@@ -67,11 +66,11 @@ def test_a_page_has_every_picture_and_its_words(path, convert):
     folder, complaints = convert("lab")
     page = (folder / f"{path.stem}.html").read_text("utf-8")
     alts, words = pictures(path)
-    assert re.fullmatch(f"({NO_ALT}){{{len(NOTEBOOKS)}}}", complaints), complaints
+    assert re.fullmatch(f"({NO_ALT}){{{len(PATHS)}}}", complaints), complaints
     assert len(Images(page).sizes) == len(alts)
     assert min(Images(page).sizes) > 2000
     assert len(words) >= 2
-    page = unescape(page)  # each writer of pages has its own way with a quote
+    page = unescape(page)  # tools escape quotes in different ways
     assert all(unescape(word) in page for word in words)
 
 

@@ -1,14 +1,16 @@
-"""Each notebook where next to nothing is allowed, each cell run twice.
+"""Each notebook where almost nothing is allowed, with each cell executed twice.
 
-All conditions hold in one kernel, and a last cell in it proves each; a notebook that
-one of them breaks fails in all. The kernel's user is nobody, without a privilege, in a
-network namespace without a link. That takes Linux, where users may make namespaces.
+All conditions hold in one kernel, and a last cell in it proves each of them; a notebook
+that one condition breaks fails in all. The kernel's user is nobody, without privileges,
+in a network namespace without a link. This needs Linux, where users may make
+namespaces.
 """
 
 import subprocess
 
+import kernels
 import pytest
-from kernels import NOTEBOOKS, copied, run
+from nbformat.v4 import new_code_cell
 
 pytestmark = pytest.mark.environment
 
@@ -23,14 +25,14 @@ CONDITIONS = {
     "one thread": "jax_threads == 1 and blas_threads == {1}",
 }
 NOBODY = ["unshare", "--net", "--map-user=65534", "--map-group=65534"]
-# Python sets a part of the locale alone, unless asked. And matplotlib says that it has
-# no home to write to, which must not come in a cell of the notebook.
+# Python sets only a part of the locale unless it is asked. And matplotlib says that it
+# has no home to write to, which would otherwise be printed by a cell of the notebook.
 FIRST = 'import locale, matplotlib; locale.setlocale(locale.LC_ALL, "")'
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = copied(tmp_path_factory.mktemp("Ü 1"))
+    folder = kernels.copied(tmp_path_factory.mktemp("Ü 1"))
     inside = [folder, *folder.rglob("*")]
     for path in inside:
         path.chmod(0o555 if path.is_dir() else 0o444)
@@ -41,27 +43,34 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def german(tmp_path_factory):
-    """Make the locale, which a machine need not have."""
+    """Build the locale, because a machine may not have it."""
     folder = tmp_path_factory.mktemp("locales")
     name = folder / "de_DE.UTF-8"
     subprocess.run(["localedef", "-i", "de_DE", "-f", "UTF-8", name], check=True)
     return {"LC_ALL": name.name, "LOCPATH": str(folder)}
 
 
-@pytest.fixture(scope="module", params=NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.fixture(scope="class")
 def ran(request, folder, german):
-    return run(
-        request.param,
+    """Execute a notebook; return the stored cells, those that ran, and the proof."""
+    stored = [cell for cell in kernels.code_cells(request.cls.path) for _ in range(2)]
+    cells = [kernels.fresh(cell) for cell in stored]
+    proof = kernels.proof_of(CONDITIONS)
+    kernels.execute(
+        [new_code_cell(FIRST), *cells, proof],
         folder,
-        CONDITIONS,
         env={"HOME": f"{folder}/home", "NPROC": "1", "OMP_NUM_THREADS": "1", **german},
         command=NOBODY,
-        first=FIRST,
-        twice=True,
     )
+    return stored, cells, proof
 
 
-@pytest.mark.parametrize("condition", CONDITIONS)
-def test_notebook_prints_what_is_stored_with(condition, ran):
-    assert ran.holds[condition]
-    assert ran.printed == ran.stored
+class OfANotebook:
+    @pytest.mark.parametrize("condition", CONDITIONS)
+    def test_it_prints_what_is_stored_with(self, condition, ran):
+        stored, cells, proof = ran
+        assert kernels.holds(proof)[condition]
+        assert kernels.printed(cells) == kernels.printed(stored)
+
+
+globals().update(kernels.class_of_each_notebook(OfANotebook))

@@ -1,0 +1,239 @@
+// Paints an explorer: a background, over it the shapes that `recorder.py` wrote, and
+// beneath both the caption in words. In a notebook the kernel sends each state; on a
+// page without a kernel they were recorded, and the same `mount` shows them.
+
+const SVG = "http://www.w3.org/2000/svg";
+const PARTS = 10; // of a picture's pixel, in which shapes are written
+const STYLE = `
+.explorer-picture { position: relative; width: fit-content; max-width: 100%;
+  border-radius: 6px; overflow: hidden; background: #fff }
+.explorer-picture > img { display: block; height: auto; max-width: 100%; margin: 0 }
+.explorer-picture > svg { position: absolute; inset: 0; width: 100%; height: 100%;
+  fill: none; stroke-linejoin: round; stroke-linecap: butt; pointer-events: none }
+.explorer-hold { position: absolute; touch-action: none }
+.explorer-caption { width: 98%; line-height: 1.4; margin: 0.4em 0 }
+.explorer-error { line-height: 1.4; border-left: 0.3em solid #b35900;
+  padding-left: 0.6em }
+.jupyter-widgets-disconnected .explorer-hold { display: none }`;
+
+/**
+ * Put an explorer's picture and caption into an element.
+ *
+ * `size` is the picture's width and height in CSS pixels, `sharpness` how many of its
+ * own pixels make one of those. `axes` are the parts of it that take the pointer, each
+ * { box: [left, top, width, height] in parts of the picture, cursor, title }; `onDrag`
+ * hears { press, x, y }: the number of the press, and where the pointer is, in parts of
+ * the picture. `alt` says what the picture shows, `room` how high the caption is.
+ *
+ * Returns { show, element }. `show` takes a state: { background: an address, shapes,
+ * words, error }. What a state leaves out stays as it was.
+ */
+export function mount(element, options, onDrag = () => {}) {
+  const { size, sharpness = 1.5, axes = [], alt, label, room = "2.8em" } = options;
+  // The names of clipping paths hold for the whole page, on which anywidget may load
+  // this module once for each explorer: a counter would start again.
+  const name = `explorer-${Math.random().toString(36).slice(2)}-clip-`;
+  const make = (tag, attributes = {}, parent = element) =>
+    parent.appendChild(Object.assign(document.createElement(tag), attributes));
+
+  make("style", { textContent: STYLE });
+  const picture = make("div", { className: "explorer-picture" });
+  picture.setAttribute("role", "img");
+  picture.setAttribute("aria-label", alt);
+  const background = make("img", { alt: "" }, picture);
+  background.style.cssText = `width: ${size[0]}px; aspect-ratio: ${size.join(" / ")}`;
+  const svg = picture.appendChild(document.createElementNS(SVG, "svg"));
+  const parts = size.map((side) => Math.round(side * sharpness * PARTS));
+  svg.setAttribute("viewBox", `0 0 ${parts.join(" ")}`);
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("aria-hidden", "true"); // the words are the picture's
+  const clips = svg.appendChild(document.createElementNS(SVG, "defs"));
+  const layer = svg.appendChild(document.createElementNS(SVG, "g"));
+  const caption = make("div", { className: "explorer-caption" });
+  caption.setAttribute("role", "status");
+  caption.setAttribute("aria-live", "polite");
+  caption.style.minHeight = room;
+  const below = make("div");
+  below.style.minHeight = "1.6em";
+  for (const each of axes) holdable(picture, each, onDrag);
+
+  const clipNames = new Map();
+  const clipped = (paths) => {
+    if (!clipNames.has(paths)) {
+      const [path, ...others] = paths.split("|");
+      clipNames.set(paths, name + clipNames.size);
+      const clip = clips.appendChild(document.createElementNS(SVG, "clipPath"));
+      clip.id = clipNames.get(paths);
+      clip.appendChild(document.createElementNS(SVG, "path")).setAttribute("d", path);
+      if (others.length) clip.setAttribute("clip-path", clipped(others.join("|")));
+    }
+    return `url(#${clipNames.get(paths)})`;
+  };
+
+  const paint = ({ background: address, shapes, words, error }) => {
+    if (address !== undefined && background.src !== address) background.src = address;
+    if (shapes !== undefined) replace(layer, shapes.flatMap(spread), clipped);
+    if (words !== undefined && caption.textContent !== words) caption.textContent = words;
+    if (error !== undefined) {
+      const alert = below.firstChild;
+      if (!error && alert) alert.remove();
+      else if (error && alert) alert.textContent = error;
+      else if (error) {
+        const line = make("div", { className: "explorer-error" }, below);
+        line.setAttribute("role", "alert");
+        line.textContent = error;
+      }
+    }
+  };
+
+  let latest = 0;
+  const show = async (state) => {
+    const turn = ++latest;
+    const images = (state.shapes ?? []).map((shape) => shape.href).filter(Boolean);
+    if (state.background && state.background !== background.src)
+      images.push(state.background);
+    // All at once: what is not decoded yet would be blank for a frame.
+    if (images.length) await Promise.all(images.map(decoded));
+    if (turn === latest) paint(state);
+  };
+  return { show, element };
+}
+
+async function decoded(address) {
+  const image = new Image();
+  image.src = address;
+  await image.decode().catch(() => {});
+}
+
+/** Return the elements of a shape: one, or one for each of its marks. */
+function spread(shape) {
+  const { at, r, ...look } = shape;
+  if (at === undefined) return [look];
+  const steps = numbers(at);
+  const radii = r === undefined ? [] : numbers(String(r));
+  const colors = (name, i) => {
+    const all = look[name];
+    return all && all.length > 7 ? all.slice(7 * i, 7 * i + 7) : all;
+  };
+  const marks = [];
+  let [x, y] = [0, 0];
+  for (let i = 0; 2 * i < steps.length; i++) {
+    x += steps[2 * i];
+    y += steps[2 * i + 1];
+    const outline = look.d ?? circle(radii[radii.length > 1 ? i : 0]);
+    const mark = { ...look, d: `M${x} ${y}${outline}` };
+    for (const name of ["fill", "stroke"])
+      if (look[name]) mark[name] = colors(name, i);
+    marks.push(mark);
+  }
+  return marks;
+}
+
+const numbers = (text) => (text.match(/-?\d+/g) ?? []).map(Number);
+
+const circle = (r) =>
+  `m${-r} 0a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0z`;
+
+/** Change a layer's elements into those wanted; what is the same is not touched. */
+function replace(layer, wanted, clipped) {
+  wanted.forEach((look, i) => {
+    const tag = look.href ? "image" : "path";
+    let element = layer.children[i];
+    if (element?.tagName !== tag) {
+      const fresh = document.createElementNS(SVG, tag);
+      if (element) element.replaceWith(fresh);
+      else layer.appendChild(fresh);
+      element = fresh;
+      if (tag === "image") element.setAttribute("preserveAspectRatio", "none");
+    }
+    const { clip, ...attributes } = look;
+    if (clip) attributes["clip-path"] = clipped(clip);
+    const before = element.attributesShown ?? {};
+    for (const name in before) if (!(name in attributes)) element.removeAttribute(name);
+    for (const name in attributes)
+      if (before[name] !== attributes[name])
+        element.setAttribute(name, attributes[name]);
+    element.attributesShown = attributes;
+  });
+  while (layer.children.length > wanted.length) layer.lastChild.remove();
+}
+
+let numPresses = 0;
+
+/** Let the pointer take hold of one part of the picture, and only of that. */
+function holdable(picture, { box, cursor = "crosshair", title = "" }, onDrag) {
+  const hold = picture.appendChild(document.createElement("div"));
+  hold.className = "explorer-hold";
+  hold.title = title;
+  const sides = ["left", "top", "width", "height"];
+  sides.forEach((side, i) => (hold.style[side] = `${100 * box[i]}%`));
+  hold.style.cursor = cursor;
+  let press = null;
+  const tell = (event) => {
+    const whole = picture.getBoundingClientRect();
+    const x = (event.clientX - whole.left) / whole.width;
+    const y = (event.clientY - whole.top) / whole.height;
+    onDrag({ press, x, y });
+  };
+  hold.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0) return;
+    press = ++numPresses;
+    hold.setPointerCapture(event.pointerId);
+    event.preventDefault();
+    tell(event);
+  });
+  hold.addEventListener("pointermove", (event) => press !== null && tell(event));
+  const release = () => (press = null);
+  hold.addEventListener("pointerup", release);
+  hold.addEventListener("pointercancel", release);
+}
+
+/** Return the address of bytes that a browser shows as a picture. */
+function addressOf(bytes) {
+  return URL.createObjectURL(new Blob([bytes], { type: "image/webp" }));
+}
+
+/** Return the state that the kernel packed. */
+async function unpacked(bytes) {
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return new Response(stream).json();
+}
+
+/** Host it in a notebook: the kernel's states come in, the pointer's places go out. */
+function render({ model, el }) {
+  const box = el.appendChild(document.createElement("div"));
+  const view = mount(box, model.get("scene"), (place) => {
+    model.set("pointer", place);
+    model.save_changes(); // one at a time: places in between are passed over
+  });
+  let address = addressOf(model.get("background"));
+  let latest = 0;
+  const show = async () => {
+    const turn = ++latest;
+    const state = { background: address, error: model.get("error") };
+    Object.assign(state, await unpacked(model.get("state")));
+    if (turn === latest) await view.show(state);
+  };
+  const renew = async () => {
+    const old = address;
+    address = addressOf(model.get("background"));
+    await show();
+    URL.revokeObjectURL(old);
+  };
+  // Arrows in a list or slider are its own, and not the notebook's to change the cell.
+  const keep = ({ target }) => (target.dataset.lmSuppressShortcuts = "true");
+  new ResizeObserver((_, observer) => {
+    const live = el.closest(".explorer-live");
+    live?.addEventListener("focusin", keep);
+    if (live) observer.disconnect();
+  }).observe(box);
+  const changes = { "change:background": renew, "change:state": show, "change:error": show };
+  for (const [name, change] of Object.entries(changes)) model.on(name, change);
+  show();
+  return () => {
+    for (const [name, change] of Object.entries(changes)) model.off(name, change);
+    URL.revokeObjectURL(address);
+  };
+}
+
+export default { render };

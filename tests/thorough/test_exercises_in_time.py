@@ -1,0 +1,32 @@
+"""A right answer is in time, even as plain loops on a slow machine."""
+
+import importlib.util
+import time
+from pathlib import Path
+
+import pytest
+
+from helpers.exercises import guard
+from helpers.exercises.judge import judge
+
+
+def answers():
+    """Load the right answers from the quick tests, whose folder is no package."""
+    path = Path(__file__).parents[1] / "test_exercises.py"
+    spec = importlib.util.spec_from_file_location("exercises_answered", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+ANSWERED = answers()
+
+
+@pytest.mark.parametrize("name", ANSWERED.RIGHT)
+def test_plain_loops_take_a_small_part_of_the_time_limit(name, as_user):
+    """Compiled already: what is counted is the loops over what the judge gives."""
+    exercise, answer = ANSWERED.EXERCISES[name], ANSWERED.RIGHT[name][1]
+    assert judge(exercise, answer).state == "right"
+    begun = time.process_time()
+    assert judge(exercise, answer).state == "right"
+    assert time.process_time() - begun < guard.SECONDS / 10
