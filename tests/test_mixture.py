@@ -371,9 +371,9 @@ def test_bad_parameters_are_refused(refused, function, field, value, came, expec
 
 
 def test_params_that_are_no_mixture_are_refused(refused):
-    with refused("params", "tuple", "a Mixture(weights, means, covariances)"):
+    with refused("params", "tuple", "Mixture(weights, means, covariances)"):
         mixture.log_prob(tuple(GOOD), ONE)
-    with refused("params", "list", "a Mixture(weights, means, covariances)"):
+    with refused("params", "list", "Mixture(weights, means, covariances)"):
         mixture.log_prob(ONE, GOOD)
 
 
