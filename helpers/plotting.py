@@ -30,6 +30,7 @@ from helpers.mixture import Mixture
 __all__ = [
     "COLORS",
     "COMPONENTS",
+    "DIGITS",
     "INK",
     "contours",
     "ellipses",
@@ -85,6 +86,9 @@ INK = {
 # The components of a mixture in turn, in the plane of x only: on an axis of nats the
 # same colours mean the quantities above.
 COMPONENTS = (COLORS["blue"], COLORS["orange"], COLORS["green"])
+
+# One for each digit from 0 to 9: those above, and three of Paul Tol's "muted" scheme.
+DIGITS = (*COLORS.values(), "#882255", "#999933", "#332288")
 
 # Of a stored picture, in pixels at the size it is shown.
 MARGIN = 8
@@ -439,7 +443,7 @@ def show_images(
 def labelled_points(
     axes: Axes, points: Float[np.ndarray, "n 2"], labels: Int[np.ndarray, " n"], **style
 ) -> list[PathCollection]:
-    """Draw each point as its label, so that no colour is needed to tell them apart.
+    """Draw each point as its label, and each label in a colour of its own.
 
     Args:
         axes: where to draw.
@@ -452,11 +456,10 @@ def labelled_points(
     """
     points = np.asarray(points)
     labels = np.asarray(labels)
-    colors = list(COLORS.values())
     collections = []
     for label in np.unique(labels):
-        color = colors[label % len(colors)]
-        look = {"marker": f"${label}$", "s": 30, "lw": 0.2, "color": color} | style
+        look = {"marker": f"${label}$", "s": 30, "lw": 0.2, "color": DIGITS[label]}
+        look |= style
         collections.append(axes.scatter(*points[labels == label].T, **look))
     return collections
 
