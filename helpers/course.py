@@ -6,6 +6,8 @@ JAX_COMPILATION_CACHE_DIR chooses another folder.
 """
 
 import contextlib
+import ctypes
+import gc
 import hashlib
 import os
 import platform
@@ -18,10 +20,16 @@ import jax
 import jaxlib
 import numpy as np
 import platformdirs
+from IPython import get_ipython
 
 from helpers import plotting
 
-__all__ = ["for_small_problems", "keep_compiled_programs", "start"]
+__all__ = [
+    "for_small_problems",
+    "forget_programs_beyond",
+    "keep_compiled_programs",
+    "start",
+]
 
 # One entry per version of jaxlib, because XLA ends the process at a flag that it does
 # not know. The older code generator takes half the time, and so does less optimisation.
@@ -31,6 +39,10 @@ QUICK = {
 
 # The six notebooks together fill about a tenth of it.
 CACHE_BYTES = 200e6
+
+# A kernel that holds more after a cell gives back what it can. A session on Binder may
+# be ended at 2 GB, and a student may have two notebooks open.
+KERNEL_BYTES = 700e6
 
 
 def start() -> None:
@@ -44,6 +56,15 @@ def start() -> None:
     keep_compiled_programs()
     jax.config.update("jax_enable_x64", True)
     plotting.use_course_style()
+    shell = get_ipython()
+    if shell is not None:
+        with contextlib.suppress(ValueError):  # the first time there is none
+            shell.events.unregister("post_run_cell", _after_a_cell)
+        shell.events.register("post_run_cell", _after_a_cell)
+
+
+def _after_a_cell(result=None):
+    forget_programs_beyond(KERNEL_BYTES)
 
 
 def for_small_problems() -> None:
@@ -67,6 +88,27 @@ def for_small_problems() -> None:
 def _own_flags():
     version = ".".join(jaxlib.__version__.split(".")[:2])
     return QUICK.get(version, "")
+
+
+def forget_programs_beyond(most: float) -> None:
+    """Let JAX forget its compiled programs where this process holds too much memory.
+
+    A program that is needed again is read from the cache folder, or compiled again.
+    Arrays stay. How much memory is held is known on Linux; elsewhere nothing happens.
+
+    Args:
+        most: bytes that the process may hold.
+    """
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return
+    if pages * os.sysconf("SC_PAGE_SIZE") <= most:
+        return
+    jax.clear_caches()
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # glibc alone has it
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def keep_compiled_programs() -> None:

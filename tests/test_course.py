@@ -315,3 +315,48 @@ def test_the_folder_is_where_the_user_keeps_caches(tmp_path, given):
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment
     )
     assert run.stdout.startswith(f"{expected / 'mle-em-vae-companion'}{os.sep}jaxlib-")
+
+
+def test_programs_are_forgotten_only_beyond_the_memory_allowed():
+    triple = jax.jit(lambda x: 3 * x)
+    triple(1.0)
+    course.forget_programs_beyond(1e15)
+    assert triple._cache_size() == 1
+    course.forget_programs_beyond(1.0)
+    assert triple._cache_size() == 0
+    assert triple(2.0) == 6.0
+
+
+def test_where_memory_cannot_be_read_nothing_is_forgotten(monkeypatch):
+    triple = jax.jit(lambda x: 3 * x)
+    triple(1.0)
+
+    def refuse(path):
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(course.Path, "read_text", refuse)
+    course.forget_programs_beyond(1.0)
+    assert triple._cache_size() == 1
+
+
+def test_a_second_start_looks_at_the_memory_once_per_cell(monkeypatch):
+    class Events:
+        registered = ()
+
+        def register(self, name, function):
+            self.registered += (name,)
+
+        def unregister(self, name, function):
+            if name not in self.registered:
+                raise ValueError(name)
+            self.registered = tuple(n for n in self.registered if n != name)
+
+    class Shell:
+        events = Events()
+
+    monkeypatch.setattr(course, "get_ipython", lambda: Shell)
+    monkeypatch.setattr(course, "KERNEL_BYTES", 1e15)
+    course.start()
+    course.start()
+    assert Shell.events.registered == ("post_run_cell",)
+    course._after_a_cell()
