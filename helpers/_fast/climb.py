@@ -82,10 +82,10 @@ def climb(params, x, limits, options):
 
     Where the points lie on several devices, each runs the same climb on its own.
     """
-    size = x.size * len(params.weights)
+    large = x.size * len(params.weights) >= LARGE
     # What is compiled into a larger program has that program's settings; so has what is
     # called inside `vmap`.
-    large = size >= LARGE and not inside_another_program(params, x, *limits)
+    large = large and not inside_another_program(params, x, *limits)
     program = _slowly_compiled if large else _quickly_compiled
     return program(params, x, limits, options, _spread(x))
 
@@ -108,6 +108,7 @@ def _spread(x):
 
 
 def _climb(params, x, limits, options, spread):
+    params, x, limits = of_one_dtype(params, x, limits)
     if spread is None:
         return _climb_here(params, x, limits, options, len(x), ())
     every = jax.shard_map(
@@ -119,6 +120,12 @@ def _climb(params, x, limits, options, spread):
     return every(params, x, limits)
 
 
+def of_one_dtype(params, x, *others):
+    """Everything in the higher precision of the points' and the parameters'."""
+    dtype = jnp.result_type(x, *params)
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), (params, x, *others))
+
+
 _VERSION = ".".join(jaxlib.__version__.split(".")[:2])
 _quickly_compiled = jax.jit(_climb, static_argnums=(3, 4))
 _slowly_compiled = jax.jit(
@@ -128,7 +135,8 @@ _slowly_compiled = jax.jit(
 
 def _climb_here(params, x, limits, options, n, axis):
     chunk_size = options.chunk_size or sufficient.chunk_size_for(params)
-    points = sufficient.points_in_chunks(x, chunk_size, axis)
+    features_of = sufficient.features_for(params)
+    points = sufficient.points_in_chunks(x, chunk_size, features_of, axis)
     start = sufficient.components_of(params, points.centre, axis)
     method = _em if options.optimizer is None else _ascent
     state, components_in, update = method(start, points, limits, options, n, axis)
@@ -288,12 +296,15 @@ def _diagonal(rows):
 @jax.jit
 def em_jacobian(params, x):
     """Jacobian of the EM map in unconstrained numbers, and how far a step moves."""
+    params, x = of_one_dtype(params, x)
     centre = x.mean(axis=0)
     scale = jnp.sqrt(((x - centre[None, :]) ** 2).mean())
     x = (x - centre[None, :]) / scale
     means = (params.means - centre[None, :]) / scale
     params = Mixture(params.weights, means, params.covariances / scale**2)
-    points = sufficient.points_in_chunks(x, sufficient.chunk_size_for(params))
+    points = sufficient.points_in_chunks(
+        x, sufficient.chunk_size_for(params), sufficient.features_for(params)
+    )
     free, as_tree = ravel_pytree(
         unconstrained(sufficient.components_of(params, points.centre))
     )

@@ -37,7 +37,9 @@ def _climb_now(params, x, limits, options):
     centre = _mean(x, len(params.weights))
     dtype = jnp.result_type(_dtype_of(x), *params)
     centre = jnp.asarray(centre, dtype)
-    params, limits = jax.tree.map(lambda leaf: leaf.astype(dtype), (params, limits))
+    params, limits = jax.tree.map(
+        lambda leaf: jnp.asarray(leaf, dtype), (params, limits)
+    )
     start = _components_of(params, centre)
     chunk_size = options.chunk_size or sufficient.chunk_size_for(params)
     limits = limits._replace(tol=limits.tol * len(x))
@@ -61,7 +63,8 @@ _outcome = jax.jit(_climb.outcome)
 @partial(jax.jit, static_argnums=4)
 def _pass(components, rows, num_points, centre, chunk_size):
     chunks = sufficient.columns_around(centre, rows, num_points, chunk_size)
-    points = sufficient.Points(chunks, lambda columns: columns, centre)
+    features_of = sufficient.features_for(components)
+    points = sufficient.Points(chunks, features_of, centre)
     return sufficient.sums(components, points)
 
 
@@ -93,18 +96,20 @@ def _dtype_of(x):
 def _mean(x, num_components):
     """The points' mean, in double precision; each point is looked at."""
     dtype, total = _dtype_of(x), np.zeros(x.shape[1])
+    first = np.nan_to_num(np.asarray(x[0], float))
     low, high = np.full((2, x.shape[1]), [[np.inf], [-np.inf]])
     for piece in _pieces(x, np.dtype(float)):
         rows = piece.rows[: piece.num_points]
         _finite("x", rows, piece.start, dtype)
         low = np.minimum(low, rows.min(axis=0))
         high = np.maximum(high, rows.max(axis=0))
-        total += rows.sum(axis=0)
+        # a sum of large numbers is rounded; that of their differences hardly
+        total += (rows - first[None, :]).sum(axis=0)
     if dtype == jnp.float32:
         _checks.told_apart("x", low, high)
     rows = (piece.rows[: piece.num_points] for piece in _pieces(x, dtype))
     _checks.at_least_distinct("x", x, num_components, rows)
-    return total / len(x)
+    return first + total / len(x)
 
 
 def _finite(name, rows, start, dtype):
