@@ -21,6 +21,6 @@ WRONG = {
     # the entropy with the wrong sign
     "S22": ("energy + entropy, rtol", "energy - entropy, rtol"),
     # the divergence with the wrong sign
-    "S23": ("log_p - kl_decoder", "log_p + kl_decoder"),
+    "S23": ("log_p_between - kl_decoder", "log_p_between + kl_decoder"),
     "S24": ("reconstruction - kl_to_prior", "reconstruction + kl_to_prior"),
 }
