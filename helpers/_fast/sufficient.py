@@ -121,7 +121,7 @@ def chunk_size_for(params):
     k, d = params.means.shape
     if multiplied_out(params):
         return max(256, 2**15 // max(2 * (d + 2), k))
-    return max(1024, 2**14 // (k * d))
+    return max(512, 2**14 // (k * d))
 
 
 def multiplied_out(params):
