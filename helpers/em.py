@@ -8,6 +8,7 @@ probabilities do not sum to 1, a covariance is not positive (definite), or an op
 out of range.
 """
 
+import contextlib
 from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Literal, NamedTuple
@@ -65,6 +66,7 @@ class EMResult(NamedTuple):
     least_variances: Float[Array, " k"]  # the floor, or what rounding leaves
 
 
+@checked
 def e_step(params: Mixture, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
     """E-step: each point's posterior, the best q for these parameters (S18).
 
@@ -79,7 +81,7 @@ def e_step(params: Mixture, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
 
     Source: deck, "Expectation-Maximization (EM) Algorithm"; Bishop 2006, eq. 9.23.
     """
-    return mixture.responsibilities(params, x)
+    return jax.nn.softmax(mixture.log_joint(params, x), axis=1)
 
 
 def _no_component_is_empty(responsibilities, **others):
@@ -128,19 +130,7 @@ def m_step(
     return Mixture(counts / len(x), means, covariances)
 
 
-def _ends_well(path, **arguments):
-    """Return the path, unless a component has collapsed on the way."""
-    bad = np.flatnonzero(~np.isfinite(path.log_likelihoods))
-    if len(bad):
-        raise ValueError(
-            f"params: got no finite log-likelihood at step {bad[0]}, because a "
-            "component has collapsed onto a point; expected a climb without that: "
-            "take fewer steps, or use em.fit, which stops before it"
-        )
-    return path
-
-
-@checked(result=_ends_well)
+@checked(compiled=False)
 def iterate(
     params: Mixture,
     x: Float[Array, "n d"],
@@ -150,7 +140,7 @@ def iterate(
 ) -> EMPath:
     """EM as the slide says it: an E-step, an M-step, and again (S18 to S20).
 
-    q(t) = e_step(theta(t), x),   theta(t+1) = m_step(q(t), x)
+    q(t+1) = e_step(theta(t), x),   theta(t+1) = m_step(q(t+1), x)
 
     Args:
         params: theta(0); its covariances choose spherical (`k`) or full (`k d d`).
@@ -162,24 +152,36 @@ def iterate(
         EMPath with num_steps + 1 entries, theta(0) being the first.
 
     Raises:
-        ValueError: also where a component collapses onto a point.
+        ValueError: also where a component collapses onto a point, or `m_step` returns
+            no mixture.
 
     Source: deck, "Expectation-Maximization (EM) Algorithm".
     """
-    maximise = m_step or _m_step_for(params)
+    if m_step is None:
+        m_step = _m_step_for(params)
+    thetas = [params]
+    log_likelihoods = [mixture.log_likelihood(params, x)]
+    for t in range(num_steps):
+        with _errors_named_by_step(t + 1):
+            q = e_step(thetas[t], x)
+            theta = m_step(q, x)
+            thetas.append(theta)
+            log_likelihoods.append(mixture.log_likelihood(theta, x))
+    path = jax.tree.map(lambda *of_steps: jnp.stack(of_steps), *thetas)
+    return EMPath(path, jnp.stack(log_likelihoods))
 
-    def step(theta, _):
-        q = e_step(theta, x)
-        theta = maximise(q, x)
-        return theta, theta
 
-    # for t in range(num_steps): theta = step(theta), compiled once; the thetas are kept
-    _, later = jax.lax.scan(step, params, length=num_steps)
-    thetas = jax.tree.map(
-        lambda first, others: jnp.concatenate([first[None], others]), params, later
-    )
-    log_likelihoods = jax.lax.map(partial(mixture.log_likelihood, x=x), thetas)
-    return EMPath(thetas, log_likelihoods)
+@contextlib.contextmanager
+def _errors_named_by_step(t):
+    """Say of an error in which step it came, and what to do."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(
+            f"params: got no mixture from step {t} ({error}), expected a climb on "
+            "which no component collapses onto a point: take fewer steps, or use "
+            "em.fit, which stops before it"
+        ) from error
 
 
 def _m_step_for(params):

@@ -158,8 +158,23 @@ def test_iterate_says_that_a_component_has_collapsed(as_user):
         means=SPHERICAL.means.at[1].set(X[0]),
         covariances=SPHERICAL.covariances.at[1].set(1e-6),
     )
-    with pytest.raises(ValueError, match=r"params: .* at step \d+.* collapsed"):
+    with pytest.raises(ValueError, match=r"params: .* from step \d+ .* collapses"):
         em.iterate(start, X, num_steps=30)
+
+
+@pytest.mark.bad_input
+def test_iterate_says_that_a_friends_m_step_returns_no_mixture(as_user):
+    with pytest.raises(ValueError, match=r"from step 1 \(params: got tuple"):
+        em.iterate(SPHERICAL, X, num_steps=3, m_step=lambda q, x: (q, x))
+
+
+def test_iterate_takes_an_m_step_in_numpy():
+    def in_numpy(q, x):
+        return Mixture(*map(np.asarray, em.m_step(q, x)))
+
+    path = em.iterate(SPHERICAL, X, num_steps=3, m_step=in_numpy)
+    own = em.iterate(SPHERICAL, X, num_steps=3)
+    np.testing.assert_allclose(path.log_likelihoods, own.log_likelihoods, rtol=1e-14)
 
 
 def test_what_is_no_function_is_no_m_step(refused):
