@@ -27,14 +27,23 @@ def text(output):
 
 
 def tagged_cells():
-    """Return, by row id, the number of the notebook and the printed output."""
+    """Return, by row id, the notebook and what the row's cell shows.
+
+    A check and the table of its numbers are two cells, so what follows the tagged cell
+    counts as well, up to the next paragraph.
+    """
     found = {}
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        shown_since_prose = []
         for cell in nbformat.read(path, as_version=4).cells:
+            if cell.cell_type == "markdown":
+                shown_since_prose = []
+                continue
             for tag in cell.metadata.get("tags", []):
                 if re.fullmatch(r"S\d\d", tag):
-                    printed = "".join(map(text, cell.outputs))
-                    found.setdefault(tag, []).append((path.name, printed))
+                    shown_since_prose = []
+                    found.setdefault(tag, []).append((path.name, shown_since_prose))
+            shown_since_prose.extend(map(text, cell.outputs))
     return found
 
 
@@ -63,7 +72,8 @@ def test_the_map_and_the_cells_have_no_other_row():
 
 @pytest.mark.parametrize("row", rows(ERRATA), ids=lambda row: row[0])
 def test_an_erratum_shows_numbers_that_its_cell_prints(row):
-    (_, printed), *_ = CELLS[row[0]]
+    (_, shown), *_ = CELLS[row[0]]
+    printed = "\n".join(shown)
     numbers = re.findall(r"`(.+?)`", row[-1])
     assert numbers
     assert [n for n in numbers if n not in re.sub(r"[ \[\]]+", " ", printed)] == []
