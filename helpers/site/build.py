@@ -32,9 +32,9 @@ INSTALL = f"{Path(sys.executable).name} -m pip install -r helpers/site/requireme
 # the notebooks' tables have them; a script must be a file, or one of the theme's own,
 # which is named by its digest.
 POLICY = (
-    "default-src 'none'; script-src 'self' {digests}; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; font-src 'self'; connect-src 'self'; base-uri 'none'; "
-    "form-action 'self'"
+    "default-src 'none'; script-src 'self' {digests}; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'self'"
 )
 INLINE_SCRIPT = re.compile(r"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.DOTALL)
 CHARSET = '<meta charset="utf-8" />'
@@ -98,8 +98,8 @@ def check_sphinx():
     missing = [name for name in names if importlib.util.find_spec(name) is None]
     if missing:
         raise SiteError(
-            f"Not installed: {', '.join(missing)}. Run this in the repository's folder, "
-            f"then try again: {INSTALL}"
+            f"Not installed: {', '.join(missing)}. Run this in the repository's "
+            f"folder, then try again: {INSTALL}"
         )
 
 
@@ -133,9 +133,7 @@ def write_pages(notebooks, folder, pictures):
     folder.mkdir()
     pictures.mkdir()
     for name, notebook in notebooks.items():
-        nbformat.write(
-            pages.page(notebook, name, pictures), folder / f"{name}.ipynb"
-        )
+        nbformat.write(pages.page(notebook, name, pictures), folder / f"{name}.ipynb")
     (folder / "index.md").write_text(index.index(notebooks), "utf-8")
     shutil.copy(source.ROOT / ".github/notebook.png", folder)
 
@@ -144,7 +142,7 @@ def call_sphinx(folder, out):
     """Build the pages; a warning is an error."""
     command = [sys.executable, "-m", "sphinx", "--quiet", "-W", "--keep-going"]
     command += ["-b", "html", "-c", HERE, "-d", folder.parent / "doctrees", folder, out]
-    built = subprocess.run(command, capture_output=True, text=True)
+    built = subprocess.run(command, capture_output=True, text=True)  # noqa: S603
     if built.returncode:
         raise SiteError(f"Sphinx could not build the pages:\n{built.stderr.strip()}")
 

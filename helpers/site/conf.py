@@ -35,8 +35,8 @@ html_theme_options = {
     "home_page_in_toc": True,
     "toc_title": "On this page",
     "footer_content_items": "extra-footer.html",
-    "extra_footer": "<p>The code is under the BSD 3-Clause licence. The slides belong to "
-    "their author and are not included. Formulas are set by MathJax, under the "
+    "extra_footer": "<p>The code is under the BSD 3-Clause licence. The slides belong "
+    "to their author and are not included. Formulas are set by MathJax, under the "
     '<a href="_static/mathjax/LICENSE">Apache licence 2.0</a>.</p>',
 }
 NAMES = [path.stem for path in source.notebooks()]

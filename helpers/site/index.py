@@ -9,8 +9,8 @@ from helpers.site import pages, source
 
 __all__ = ["index"]
 
-HERE = """On these pages you can read everything and move the explorers without installing
-anything. To run the code, change it or solve the exercises, [install the
+HERE = """On these pages you can read everything and move the explorers without
+installing anything. To run the code, change it or solve the exercises, [install the
 companion](#start)."""
 LINK_TO_A_NOTEBOOK = re.compile(r"\]\(notebooks/([\w.]+)\)")
 
@@ -98,7 +98,6 @@ def slides(text, notebooks):
         ]
         to_claims = [f"[{claim}](#{claim.lower()})" for claim in claims]
         to_page = f"[{notebook}](notebooks/{names[notebook]}.ipynb)"
-        table.append(
-            f"| {slide} | {to_page}: {'; '.join(to_sections)} | {', '.join(to_claims)} |"
-        )
+        where = f"{to_page}: {'; '.join(to_sections)}"
+        table.append(f"| {slide} | {where} | {', '.join(to_claims)} |")
     return "\n".join(table)

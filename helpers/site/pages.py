@@ -128,7 +128,7 @@ def fold_label(cell):
     """Return what stands on the fold of a cell, or nothing if it is not folded."""
     if "solution" in cell.metadata.get("tags", []):
         return "A solution. Try first."
-    if not cell.metadata.get("jupyter", {}).get("source_hidden"):
+    if "hide-input" not in cell.metadata.get("tags", []):
         return ""
     comment = []
     for line in lines(cell):

@@ -6,5 +6,7 @@ from nbclient import NotebookClient
 
 def run(notebook, packs, progress=print):
     node = nbformat.read(notebook, 4)
-    NotebookClient(node, timeout=600, resources={"metadata": {"path": notebook.parent}}).execute()
+    NotebookClient(
+        node, timeout=600, resources={"metadata": {"path": notebook.parent}}
+    ).execute()
     return node
