@@ -88,6 +88,11 @@ def pytest_addoption(parser):
         help="folder for the pictures that tests/browser takes",
     )
     parser.addoption(
+        "--site",
+        default=HERE.parent / "site",
+        help="folder of the built web site, which tests/browser looks at",
+    )
+    parser.addoption(
         "--trust",
         action="store_true",
         help=f"run only the tests marked {', '.join(KINDS)}, and count them",

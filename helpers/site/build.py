@@ -113,7 +113,8 @@ def run(packs: Path, tell: Callable[[str], None]) -> dict[str, NotebookNode]:
 
     def execute(path):
         tell(f"{path.stem}: running")
-        notebook = states.run(path, packs, progress=tell)
+        link = pages.run_link(path.stem)
+        notebook = states.run(path, packs, progress=tell, run_link=link)
         tell(f"{path.stem}: done")
         return notebook
 
@@ -123,7 +124,7 @@ def run(packs: Path, tell: Callable[[str], None]) -> dict[str, NotebookNode]:
         running = {path.stem: pool.submit(execute, path) for path in reversed(paths)}
         try:
             return {path.stem: running[path.stem].result() for path in paths}
-        except Exception as error:
+        except states.NotebookError as error:
             pool.shutdown(cancel_futures=True)
             raise SiteError(str(error)) from error
 
@@ -136,6 +137,8 @@ def write_pages(notebooks, folder, pictures):
         nbformat.write(pages.page(notebook, name, pictures), folder / f"{name}.ipynb")
     (folder / "index.md").write_text(index.index(notebooks), "utf-8")
     shutil.copy(source.ROOT / ".github/notebook.png", folder)
+    (folder / "static").mkdir()
+    (folder / "static/player.js").write_text(states.player(), "utf-8")
 
 
 def call_sphinx(folder, out):
@@ -150,7 +153,7 @@ def call_sphinx(folder, out):
 def finish(folder, packs, pictures):
     """Add what Sphinx does not know of, and take out what no page needs."""
     shutil.copytree(pictures, folder / pictures.name)
-    shutil.copytree(packs, folder / packs.name)
+    shutil.copytree(packs, folder / "_static" / packs.name)  # beside player.js
     downloads = folder / source.DOWNLOADS
     downloads.mkdir()
     for path in source.notebooks():

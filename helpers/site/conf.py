@@ -26,7 +26,11 @@ mathjax_path = "mathjax/tex-svg.js"
 html_theme = "sphinx_book_theme"
 html_static_path = [str(HERE / "static")]
 html_css_files = ["icons.css", "page.css"]
-html_js_files = [("mathjax-config.js", {"priority": 400}), "page.js"]
+html_js_files = [
+    ("mathjax-config.js", {"priority": 400}),
+    ("page.js", {"defer": "defer"}),
+    ("player.js", {"defer": "defer"}),
+]
 html_copy_source = False
 html_show_sphinx = False
 html_theme_options = {
@@ -50,7 +54,9 @@ html_context = {
 
 
 def setup(app):
-    """Show myst-nb's folds with one label, which also names them to a screen reader."""
+    """Find the player, which the build writes, and give myst-nb's folds one label."""
+    app.config.html_static_path.append(str(app.srcdir / "static"))
+
     from html import escape
 
     from myst_nb.sphinx_ import HideCodeCellNode

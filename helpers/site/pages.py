@@ -186,10 +186,6 @@ def shown_html(text, name, pictures):
         return f'src="{written(content, match[1], name, pictures)}" loading="lazy"'
 
     text = EMBEDDED.sub(in_a_file, text)
-    run = html.escape(run_link(name))
-    text = text.replace(
-        '<div class="explorer"', f'<div class="explorer" data-run-link="{run}"'
-    )
     if text.startswith("<table>"):
         # A region that may scroll must be reached by keyboard.
         text = (

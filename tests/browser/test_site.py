@@ -1,0 +1,384 @@
+"""The web site as it was built: from a folder and from a sub-folder of a host.
+
+The README's line builds it. tests/test_site.py tests the parts.
+"""
+
+import functools
+import gzip
+import http.server
+import re
+import threading
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urldefrag
+
+import nbformat
+import pytest
+from lab import NOTEBOOKS
+from playwright.sync_api import expect
+
+HERE = Path(__file__).parent
+AXE = HERE / "node_modules/axe-core/axe.min.js"
+PAGES = ["index", *(path.stem for path in NOTEBOOKS)]
+DESKTOP, PHONE = {"width": 1300, "height": 900}, {"width": 390, "height": 844}
+MEGABYTE = 1_000_000
+
+each_page = pytest.mark.parametrize("name", PAGES)
+
+
+class Elements(HTMLParser):
+    """A page's elements: each a name and its attributes."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.elements = []
+        self.feed(path.read_text("utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+
+    def of(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="session")
+def site(pytestconfig):
+    folder = Path(pytestconfig.getoption("--site")).resolve()
+    assert (folder / "index.html").exists(), (
+        f"no site in {folder}: build it with the line in the README, or name its "
+        "folder with --site"
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def host(site, tmp_path_factory):
+    """The address of the site in a sub-folder of a host."""
+    root = tmp_path_factory.mktemp("host")
+    (root / "course").mkdir()
+    (root / "course/companion").symlink_to(site, target_is_directory=True)
+    handler = functools.partial(Quiet, directory=root)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/course/companion"
+        server.shutdown()
+
+
+@pytest.fixture(params=["folder", "host"])
+def address(request, site):
+    """The address of the site, without a slash at its end."""
+    if request.param == "folder":
+        return site.as_uri()
+    return request.getfixturevalue("host")
+
+
+class Visit:
+    """A page of the site in a browser, and what it said and asked for."""
+
+    def __init__(self, page, address):
+        self.page, self.address = page, address
+        self.said, self.outside, self.failed = [], [], []
+        page.on("console", lambda message: self.said.append(message.text))
+        page.on("pageerror", lambda error: self.said.append(str(error)))
+        page.on("request", self.note)
+        page.on("requestfailed", lambda request: self.failed.append(request.url))
+
+    def note(self, request):
+        if not request.url.startswith((self.address, "data:", "blob:")):
+            self.outside.append(request.url)
+
+    def go(self, name):
+        self.page.goto(f"{self.address}/{name}.html")
+        self.settle()
+        return self.page
+
+    def settle(self):
+        """Wait until the formulas are set."""
+        if self.page.locator("script[src*=tex-svg]").count():
+            self.page.evaluate("MathJax.startup.promise.then(() => true)")
+
+    def read(self):
+        """Scroll to the end, so that all that waits to be seen is loaded."""
+        self.page.evaluate(
+            """async () => {
+              for (let y = 0; y < document.body.scrollHeight; y += 600) {
+                scrollTo(0, y);
+                await new Promise((done) => setTimeout(done, 30));
+              }
+            }"""
+        )
+        self.page.wait_for_function(
+            "[...document.images].every((image) => image.complete)"
+        )
+        self.page.wait_for_function(
+            "!document.querySelector('.explorer:not([data-state])')"
+        )
+
+
+@pytest.fixture
+def visit(browser):
+    """A function that opens a page of its own for an address of the site."""
+    contexts = []
+
+    def visit(address, view=DESKTOP, **options):
+        contexts.append(browser.new_context(viewport=view, **options))
+        return Visit(contexts[-1].new_page(), address)
+
+    yield visit
+    for context in contexts:
+        context.close()
+
+
+# What is in the files
+
+
+@functools.cache
+def parsed(path):
+    return Elements(path)
+
+
+def targets(path):
+    """Return what an address can name in a page."""
+    return {attributes.get("id") for _, attributes in parsed(path).elements} | {""}
+
+
+@each_page
+def test_every_link_of_a_page_leads_somewhere(site, name):
+    broken = []
+    for link in (a["href"] for a in parsed(site / f"{name}.html").of("a")):
+        if re.match(r"\w+:", link):
+            continue
+        file, fragment = urldefrag(link)
+        path = site / unquote(file or f"{name}.html")
+        if not path.exists() or (
+            path.suffix == ".html" and fragment not in targets(path)
+        ):
+            broken.append(link)
+    assert broken == []
+
+
+def test_the_deck_leads_to_every_claim_and_its_section(site, host, visit):
+    links = [a["href"] for a in parsed(site / "index.html").of("a")]
+    claims = [link for link in links if re.search(r"#s\d\d$", link)]
+    sections = dict.fromkeys(link for link in links if "-section-" in link)
+    assert [link[-2:] for link in claims].__len__() == len(set(claims)) == 33
+    assert len(sections) >= 11
+    there = visit(host)
+    for link in [*claims, *sections]:
+        there.page.goto(f"{host}/{link}")
+        there.settle()
+        name = link.partition("#")[2]
+        place = there.page.locator(f"[id='{name}']")
+        expect(place).to_be_attached()
+        top = place.evaluate("place => place.getBoundingClientRect().top")
+        assert -60 < top < DESKTOP["height"], link
+        if link in claims:
+            text = place.evaluate(
+                """place => {
+                  const after = place.matches("span") ? place.nextElementSibling : place;
+                  return after.textContent;
+                }"""
+            )
+            assert name.upper() in text, link
+
+
+@each_page
+def test_a_page_lets_no_other_host_in(site, name):
+    page = parsed(site / f"{name}.html")
+    (policy,) = [
+        meta["content"]
+        for meta in page.of("meta")
+        if meta.get("http-equiv") == "Content-Security-Policy"
+    ]
+    assert policy.startswith("default-src 'none'; ")
+    assert "//" not in policy
+    scripts = re.search(r"script-src ([^;]*);", policy)[1].split()
+    assert all(s == "'self'" or s.startswith("'sha256-") for s in scripts)
+    handlers = [(tag, a) for tag, a in page.elements if any(k[:2] == "on" for k in a)]
+    assert handlers == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_download_is_the_notebook(site, path):
+    assert (site / "notebooks" / path.name).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_picture_is_there_with_its_words(site, path):
+    outputs = [o for c in nbformat.read(path, 4).cells for o in c.get("outputs", [])]
+    expected = sum("image/png" in output.get("data", {}) for output in outputs)
+    images = parsed(site / f"{path.stem}.html").of("img")
+    assert len(images) == expected
+    assert all(len(image["alt"]) >= 20 for image in images)
+    assert all((site / image["src"]).stat().st_size > 500 for image in images)
+
+
+def test_sizes(site):
+    files = [path for path in site.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= 40 * MEGABYTE
+    packs = [p.read_bytes() for p in (site / "_static/packs").iterdir()]
+    assert len(packs) >= 12
+    assert sum(len(gzip.compress(pack, 6)) for pack in packs) <= 5 * MEGABYTE
+
+
+# What a reader sees
+
+
+@each_page
+def test_a_page_reads_without_an_error_and_asks_nobody_else(address, visit, name):
+    there = visit(address)
+    page = there.go(name)
+    there.read()
+    assert there.said == []
+    assert there.outside == []
+    assert there.failed == []
+    blank = page.evaluate(
+        "[...document.images].filter((i) => !i.naturalWidth).map((i) => i.src)"
+    )
+    assert blank == []
+    formulas = page.locator(".math")
+    assert page.locator("mjx-container").count() == formulas.count()
+    assert page.locator("[data-mjx-error], mjx-merror").count() == 0
+    assert name == "index" or formulas.count() > 50
+    states = page.locator(".explorer").evaluate_all(
+        "each => each.map((one) => one.dataset.state)"
+    )
+    assert set(states) <= {"ready"}
+    assert name == "index" or len(states) >= 2
+
+
+@each_page
+def test_the_first_view_is_small(host, visit, name):
+    there = visit(host)
+    loaded = {}
+
+    def note(response):
+        if "/packs/" not in response.url:
+            loaded[response.url] = len(response.body())
+
+    there.page.on("response", note)
+    page = there.go(name)
+    page.wait_for_load_state("networkidle")
+    assert sum(loaded.values()) <= 3.5 * MEGABYTE, loaded
+
+
+SIDEWAYS = """() => {
+  const seen = [...document.querySelectorAll("body *")].filter(
+    (each) => each.checkVisibility() && !each.closest("pre, .wide, mjx-assistive-mml")
+      && !each.closest("#pst-primary-sidebar, #pst-secondary-sidebar"));
+  const name = (each) => `${each.tagName}.${each.className?.baseVal ?? each.className}`;
+  const wide = seen
+    .filter((each) => each.getBoundingClientRect().right > innerWidth + 1)
+    .map((each) => `${name(each)}: ${each.textContent.slice(0, 60)}`);
+  const scrolls = seen
+    .filter((each) => each.scrollWidth > each.clientWidth + 1 && each.clientWidth > 0
+      && ["auto", "scroll"].includes(getComputedStyle(each).overflowX)
+      && !(each.children.length === 1 && each.firstElementChild.matches("pre")))
+    .map((each) => `${name(each)} scrolls`);
+  const page = document.scrollingElement;
+  if (page.scrollWidth > innerWidth) wide.push(`the page: ${page.scrollWidth}`);
+  return [...wide, ...scrolls];
+}"""
+OPEN_ALL = "document.querySelectorAll('details').forEach((each) => (each.open = true))"
+
+
+@each_page
+def test_nothing_but_code_and_tables_scrolls_sideways_on_a_phone(host, visit, name):
+    there = visit(host, PHONE)
+    page = there.go(name)
+    there.read()
+    page.evaluate(OPEN_ALL)
+    assert page.evaluate(SIDEWAYS) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", [*PAGES, "search"])
+def test_axe_finds_nothing_serious(host, visit, name, scheme):
+    there = visit(host, color_scheme=scheme)
+    page = there.go(name)
+    there.read()
+    page.evaluate(OPEN_ALL)
+    page.evaluate("scrollTo(0, 0)")
+    page.evaluate(AXE.read_text("utf-8"))
+    found = page.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
+    serious = [
+        (each["id"], node["target"], node.get("failureSummary"))
+        for each in found
+        if each["impact"] in ("serious", "critical")
+        for node in each["nodes"][:5]
+    ]
+    assert serious == []
+
+
+def test_the_dark_mode_is_dark_and_stays(host, visit, screenshot):
+    there = visit(host, color_scheme="light")
+    page = there.go(PAGES[1])
+    background = "getComputedStyle(document.body).backgroundColor"
+    assert page.evaluate(background) == "rgb(255, 255, 255)"
+    page.get_by_role("button", name="Color mode").first.click()
+    page.get_by_role("button", name="Dark").first.click()
+    screenshot(page, "dark")
+    page = there.go(PAGES[2])
+    dark = page.evaluate(background)
+    assert max(map(int, re.findall(r"\d+", dark)[:3])) < 60
+
+
+def test_search_finds_a_word_of_a_page(address, visit):
+    there = visit(address)
+    page = there.go("index")
+    page.get_by_role("button", name="Search").first.click()
+    page.get_by_role("searchbox").first.fill("underflows")
+    page.get_by_role("searchbox").first.press("Enter")
+    result = page.locator("#search-results li a").first
+    expect(result).to_contain_text("MLE revisited")
+    result.click()
+    expect(page.locator("h1").first).to_contain_text("01 · MLE revisited")
+    assert there.said == [] or set(there.said) == {"[PST]: Set focus on search field."}
+    assert there.outside == []
+
+
+def test_previous_and_next_walk_the_road(host, visit):
+    there = visit(host)
+    page = there.go("index")
+    for name in PAGES[1:]:
+        page.locator("a.right-next").click()
+        page.wait_for_url(f"{host}/{name}.html")
+    page.locator("a.left-prev").click()
+    page.wait_for_url(f"{host}/{PAGES[-2]}.html")
+
+
+def test_folds_say_what_is_in_them_and_hold_formulas(host, visit):
+    there = visit(host)
+    page = there.go(PAGES[1])
+    code = page.locator("details.fold > summary")
+    assert all(
+        text.startswith(("Code", "A solution")) for text in code.all_inner_texts()
+    )
+    expect(page.locator(".tag_solution .cell_output").first).to_be_hidden()
+    answer = page.locator("details:has(summary:text-is('Open when you have a guess'))")
+    formula = answer.last.locator("mjx-container svg").first
+    expect(formula).to_be_hidden()
+    answer.last.locator("summary").click()
+    expect(formula).to_be_visible()
+    assert formula.bounding_box()["height"] > 8
+
+
+def test_answers_are_unfolded_on_paper_and_code_is_not(host, visit):
+    there = visit(host)
+    page = there.go(PAGES[1])
+    page.evaluate(
+        """() => addEventListener("beforeprint", () => {
+          const open = (which) =>
+            [...document.querySelectorAll(which)].filter((each) => each.open).length;
+          window.printed = [open("article details:not(.fold)"), open("details.fold")];
+        })"""
+    )
+    assert len(page.pdf()) > 100_000
+    answers = page.locator("article details:not(.fold)").count()
+    assert page.evaluate("window.printed") == [answers, 0]
+    assert page.locator("article details[open]").count() == 0
