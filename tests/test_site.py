@@ -94,6 +94,13 @@ def test_a_solution_is_folded_with_what_it_prints(page):
     assert "Try first" in cell.metadata.mystnb.code_prompt_show
 
 
+def test_imports_are_folded(page):
+    (cell,) = page(code("import jax\n\ncourse.start()"))
+    assert cell.metadata.mystnb.code_prompt_show == (
+        "Code: Imports what this notebook uses."
+    )
+
+
 def test_a_lesson_is_not_folded(page):
     (cell,) = page(code("x = 1"))
     assert cell.metadata == {"tags": []}

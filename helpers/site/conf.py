@@ -37,6 +37,9 @@ html_theme_options = {
     "use_download_button": False,
     "use_fullscreen_button": False,
     "home_page_in_toc": True,
+    # The search has its place in the sidebar, and on a narrow page in the header.
+    "navbar_persistent": [],
+    "primary_sidebar_end": [],
     "toc_title": "On this page",
     "footer_content_items": "extra-footer.html",
     "extra_footer": "<p>The code is under the BSD 3-Clause licence. The slides belong "

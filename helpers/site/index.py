@@ -27,7 +27,7 @@ def index(notebooks: Mapping[str, NotebookNode]) -> str:
     readme = source.readme()
     title, _, introduction = part(readme, "# ", "## ").partition("\n")
     *paragraphs, picture = introduction.strip().split("\n\n")
-    start = part(readme, "## Start", "## ")
+    start = part(readme, "## Start", "## ").replace("## Start", "## Install it")
     deck = part(readme, "## The deck, claim by claim", "## ")
     _, _, errata = deck.partition("### Errata")
     teaching = part(readme, "## Teaching with it", "## ")

@@ -21,7 +21,7 @@ __all__ = ["page", "sections"]
 PNG = "image/png"
 CLAIM = re.compile(r"S\d\d")
 EMBEDDED = re.compile(r'src="data:image/(png|webp);base64,([^"]*)"')
-HEADING = re.compile(r"^#{2,4} +(.+)$")
+SECTION = re.compile(r"^## +(.+)$")
 HINTS = re.compile(r"^(?:(?:Two|Three) hints|Hints?)[.:] ")
 
 
@@ -59,15 +59,15 @@ def sections(notebook: NotebookNode) -> dict[str, tuple[int, str]]:
     """Return, by claim of the deck, the section that checks it.
 
     Returns:
-        The section's number among the headings of its notebook, from 0, and its title.
+        The section's place among those of its notebook, from 0, and its title.
     """
-    found, headings = {}, []
+    found, titles = {}, []
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            headings += [m[1] for m in map(HEADING.match, lines(cell)) if m]
+            titles += [m[1] for m in map(SECTION.match, lines(cell)) if m]
         for tag in cell.metadata.get("tags", []):
             if CLAIM.fullmatch(tag):
-                found[tag] = (len(headings) - 1, headings[-1])
+                found[tag] = (len(titles) - 1, titles[-1])
     return found
 
 
@@ -89,7 +89,7 @@ def with_addresses(notebook, name):
             continue
         addressed = []
         for line in lines(cell):
-            if HEADING.match(line):
+            if SECTION.match(line):
                 if number in wanted:
                     addressed.append(f"({section_address(name, number)})=")
                 number += 1
@@ -128,6 +128,8 @@ def fold_label(cell):
     """Return what stands on the fold of a cell, or nothing if it is not folded."""
     if "solution" in cell.metadata.get("tags", []):
         return "A solution. Try first."
+    if "course.start()" in cell.source:
+        return "Code: Imports what this notebook uses."
     if "hide-input" not in cell.metadata.get("tags", []):
         return ""
     comment = []
