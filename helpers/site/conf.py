@@ -25,6 +25,7 @@ mathjax_path = "mathjax/tex-svg.js"
 
 html_theme = "sphinx_book_theme"
 html_static_path = [str(HERE / "static")]
+html_favicon = str(HERE / "static/icon.svg")
 html_css_files = ["icons.css", "page.css"]
 html_js_files = [
     ("mathjax-config.js", {"priority": 400}),
