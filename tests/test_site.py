@@ -121,6 +121,11 @@ def test_hints_are_folded(page):
     assert cell.source == f"Do it.\n\n{fold}\n\nEnd."
 
 
+def test_the_number_of_a_formula_is_part_of_it(page):
+    (cell,) = page(v4.new_markdown_cell("$$a = b. \\tag{as printed}$$"))
+    assert cell.source == "$$a = b. \\quad \\text{(as printed)}$$"
+
+
 # Outputs
 
 

@@ -22,6 +22,8 @@ PNG = "image/png"
 CLAIM = re.compile(r"S\d\d")
 EMBEDDED = re.compile(r'src="data:image/(png|webp);base64,([^"]*)"')
 SECTION = re.compile(r"^## +(.+)$")
+# A number at the margin keeps a formula from becoming smaller on a narrow page.
+NUMBER = re.compile(r"\\tag\{([^{}]+)\}")
 HINTS = re.compile(r"^(?:(?:Two|Three) hints|Hints?)[.:] ")
 
 
@@ -37,7 +39,8 @@ def page(notebook: NotebookNode, name: str, pictures: Path) -> NotebookNode:
     cells = []
     for cell in with_addresses(notebook, name):
         if cell.cell_type == "markdown":
-            cells.append(v4.new_markdown_cell(folded_hints(cell.source)))
+            text = NUMBER.sub(r"\\quad \\text{(\1)}", cell.source)
+            cells.append(v4.new_markdown_cell(folded_hints(text)))
             continue
         tags = list(cell.metadata.get("tags", []))
         shown = v4.new_code_cell(cell.source, execution_count=cell.execution_count)

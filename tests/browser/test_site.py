@@ -301,7 +301,10 @@ SIDEWAYS = """() => {
   const page = document.scrollingElement;
   return [
     ...seen
-      .filter((each) => each.getBoundingClientRect().right > innerWidth + 1)
+      .filter((each) => {
+        const { left, right } = each.getBoundingClientRect();
+        return left < -1 || right > innerWidth + 1;
+      })
       .map((each) => `${name(each)} is too wide: ${each.textContent.slice(0, 60)}`),
     ...seen
       .filter((each) => each.scrollWidth > each.clientWidth + 1 && each.clientWidth
@@ -415,14 +418,14 @@ def test_folds_say_what_is_in_them_and_hold_formulas(host, visit):
 def test_answers_are_unfolded_on_paper_and_code_is_not(host, visit):
     there = visit(host)
     page = there.go(PAGES[1])
+    answers = "article details:not(.fold, .cell_output *)"
     page.evaluate(
         """() => addEventListener("beforeprint", () => {
           const open = (which) =>
             [...document.querySelectorAll(which)].filter((each) => each.open).length;
-          window.printed = [open("article details:not(.fold)"), open("details.fold")];
-        })"""
+          window.printed = [open(ANSWERS), open("details.fold")];
+        })""".replace("ANSWERS", repr(answers))
     )
     assert len(page.pdf()) > 100_000
-    answers = page.locator("article details:not(.fold)").count()
-    assert page.evaluate("window.printed") == [answers, 0]
+    assert page.evaluate("window.printed") == [page.locator(answers).count(), 0]
     assert page.locator("article details[open]").count() == 0

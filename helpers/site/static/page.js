@@ -4,10 +4,12 @@
 // folder nothing can be fetched.
 if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
 
-// Paper cannot be unfolded: print the answers, but leave code and solutions folded.
+// Paper cannot be unfolded: print the answers. Folds of code, solutions and the words for
+// a figure are not printed.
 let opened = [];
 addEventListener("beforeprint", () => {
-  opened = [...document.querySelectorAll("article details:not(.fold, [open])")];
+  const answers = "article details:not(.fold, .cell_output *, [open])";
+  opened = [...document.querySelectorAll(answers)];
   for (const details of opened) details.open = true;
 });
 addEventListener("afterprint", () => {
