@@ -138,10 +138,14 @@ def _every(control, stride):
     low, high, step = control.min, control.max, control.step
     is_log = isinstance(control, widgets.FloatLogSlider)
     start = math.log(control.value, control.base) if is_log else control.value
-    last = round((high - low) / step)
-    at = round((start - low) / step)
+    num_steps = math.floor((high - low) / step + 1e-9)
+    every = [low + index * step for index in range(num_steps + 1)]
+    if high - every[-1] > 1e-9 * step:  # the end is a position too
+        every.append(high)
+    at = min(range(len(every)), key=lambda index: abs(every[index] - start))
+    last = len(every) - 1
     chosen = sorted({0, last, *range(at % stride, last + 1, stride)})
-    places = [min(low + index * step, high) for index in chosen]
+    places = [min(every[index], high) for index in chosen]
     if is_log:
         values = [float(control.base**place) for place in places]
     elif isinstance(control, widgets.IntSlider):

@@ -63,15 +63,17 @@ def recorded(explorer, name, **options):
     moving = {name: each for name, each in places.items() if len(each.values) > 1}
     every = itertools.product(*(each.values for each in places.values()))
     settings = (dict(zip(places, values, strict=True)) for values in every)
-    backgrounds = {}
+    backgrounds, pictures = {}, []
+    latest, number = None, 0
     columns = {"words": [], "error": [], "background": []}
     for shown in explorer.recorded(settings):
         columns["words"].append(shown.words)
         columns["error"].append(shown.error)
-        number = 0
-        if shown.background is not None:
-            known = backgrounds.setdefault(id(shown.background), shown.background)
-            number = list(backgrounds.values()).index(known)
+        if shown.background is not None and shown.background is not latest:
+            latest = shown.background
+            number = backgrounds.setdefault(latest.tobytes(), len(backgrounds))
+            if number == len(pictures):
+                pictures.append(latest)
         columns["background"].append(str(number))
         for index, shapes in enumerate(shown.shapes):
             texts = columns.setdefault(index, [])
@@ -105,7 +107,7 @@ def recorded(explorer, name, **options):
         "grips": grips,
         "backgrounds": [
             f"data:image/webp;base64,{b64encode(webp(each)).decode()}"
-            for each in backgrounds.values()
+            for each in pictures
         ],
     }
     return pack.written(name, scene, columns), num_states

@@ -65,7 +65,6 @@ def run(notebook, packs, progress=print, *, run_link=None):
         sheet,
         timeout=SECONDS_A_CELL,
         store_widget_state=False,
-        coalesce_streams=True,
         extra_arguments=["--log-level=40"],  # errors alone
     )
     manager = client.create_kernel_manager()
@@ -155,9 +154,18 @@ def _for_a_page(outputs, explorers, run_link):
             page = _of_page(still, explorers.get(model), run_link)
             text = {"text/html": page, "text/plain": still.data["text/plain"]}
             kept.append(new_output("display_data", data=text))
+        elif _continues(kept, output):
+            kept[-1].text += output.text
         elif 'class="explorer-words"' not in data.get("text/html", ""):
             kept.append(output)
     return kept
+
+
+def _continues(before, output):
+    """Return whether an output is more of the text that was just printed."""
+    if not before or output.output_type != "stream":
+        return False
+    return before[-1].get("name") == output.name
 
 
 def _of_page(still, explorer, run_link):
