@@ -21,7 +21,7 @@ from helpers.explorer.controls import CHOICES, SLIDERS, positions
 __all__ = ["CHOSEN", "START", "Every", "Places", "of_controls"]
 
 # States of one explorer, where nothing else is said.
-MOST = 1600
+MOST = 1700
 # How many positions of a slider become one place: so steps stay numbers that read well.
 STRIDES = (1, 2, 4, 5, 10, 20, 25, 40, 50, 100, 200, 500)
 
@@ -49,7 +49,7 @@ CHOSEN = {
     "Staircase": {
         "m": Every(5),
         "a": Every(5),
-        "half_steps": [0, 1, 2, 3, 4, 6, 8, 12, 20],
+        "half_steps": [*range(9), 10, 12, 16, 20],
     },
     # The means are dragged; sigma matters at its ends and around its start.
     "Noise held still": {"mu_1": Every(5), "mu_2": Every(5), "sigma": Every(5)},

@@ -25,7 +25,9 @@ const LOOK = `
 .explorer-note { font-size: 0.85em; margin: 0.2em 0 0.6em }
 .explorer img { padding: 0 !important; border-radius: 0 !important;
   filter: none !important; background: #fff !important }
-.explorer-picture { margin: 0 }
+/* A theme may put the outputs of a dark page on grey. */
+.text_html:has(> :is(.explorer, .explorer-still)) { background: none !important;
+  color: inherit !important; padding: 0 !important }
 @media (pointer: coarse) {
   .explorer-control { min-height: 2.8em }
   .explorer-control > input[type="range"] { height: 2.4em }
@@ -188,9 +190,9 @@ function play(element, pack) {
   if (pack.fixed.length) {
     const note = make("p", { className: "explorer-note" });
     const fixed = pack.fixed.map(([label, text]) => `“${label}” at ${text}`);
-    note.append(`Here ${listed(fixed)} cannot be moved: that needs a running kernel. `);
-    make("a", { href: runLink(element), textContent: "Run the notebook" }, note);
-    note.append(" to move them.");
+    note.append(`Fixed on this page: ${listed(fixed)}. To move ${pack.fixed.length > 1 ? "them" : "it"}, `);
+    make("a", { href: runLink(element), textContent: "run the notebook" }, note);
+    note.append(", since each place needs a new computation in a running kernel.");
   }
 
   // Words are read out once they rest, not at each step of a drag or while it plays.
