@@ -7,6 +7,8 @@ const REST_MS = 500; // words that change faster than this are not read out
 const MARK = "\x01"; // as in pack.py
 const LOOK = `
 .explorer { margin: 1em 0 }
+/* Until its controls are here, they have their room. */
+.explorer:not([data-state]) { padding-top: calc(2em * var(--controls, 0) + 4.6em) }
 .explorer > strong { display: block; margin-bottom: 0.3em }
 .explorer-control { display: flex; flex-flow: row wrap; align-items: center;
   gap: 0 0.8em; width: min(42em, 100%); min-height: 2em }

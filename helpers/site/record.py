@@ -5,6 +5,7 @@ import json
 import time
 from base64 import b64encode
 from pathlib import Path
+from typing import NamedTuple
 
 from helpers.explorer import Explorer
 from helpers.explorer.controls import SLIDERS, SWITCHES
@@ -12,7 +13,22 @@ from helpers.explorer.widget import webp
 from helpers.site import pack
 from helpers.site.places import in_words, of_controls, readouts
 
-__all__ = ["new_explorers", "recorded"]
+__all__ = ["Recording", "new_explorers", "recorded"]
+
+
+class Recording(NamedTuple):
+    """An explorer's recorded states.
+
+    Attributes:
+        text: of the pack's file.
+        num_states: how many there are.
+        num_controls: how many controls can be moved.
+    """
+
+    text: str
+    num_states: int
+    num_controls: int
+
 
 _known = {}
 
@@ -29,29 +45,31 @@ def new_explorers(prefix, folder):
 
     Returns:
         For every explorer so far, by the id of its widget: its pack's name, label,
-        alternative text and caption at the start, the number of states, the bytes of
-        the pack and the seconds that it took.
+        alternative text and caption at the start, the numbers of states and of controls
+        that can be moved, the bytes of the pack and the seconds that it took.
     """
     for explorer in Explorer.live.values():
         if explorer.model_id not in _known:
             name = f"{prefix}-{len(_known) + 1}"
             before = time.perf_counter()
-            text, num_states = recorded(explorer, name)
-            Path(folder, f"{name}.js").write_text(text, encoding="utf-8")
+            recording = recorded(explorer, name)
+            path = Path(folder, f"{name}.js")
+            path.write_text(recording.text, encoding="utf-8")
             _known[explorer.model_id] = {
                 "pack": name,
                 "label": explorer.label,
                 "alt": explorer.scene["alt"],
                 "words": explorer.caption,
-                "states": num_states,
-                "bytes": len(text),
+                "states": recording.num_states,
+                "controls": recording.num_controls,
+                "bytes": len(recording.text),
                 "seconds": time.perf_counter() - before,
             }
     return _known
 
 
 def recorded(explorer, name, **options):
-    """Return an explorer's pack as the text of a file, and how many states it holds.
+    """Record an explorer's states in a pack.
 
     Args:
         explorer: at its start, where it stays.
@@ -110,7 +128,7 @@ def recorded(explorer, name, **options):
             for each in pictures
         ],
     }
-    return pack.written(name, scene, columns), num_states
+    return Recording(pack.written(name, scene, columns), num_states, len(moving))
 
 
 def _kind(control):

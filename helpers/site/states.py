@@ -24,11 +24,12 @@ __all__ = ["NotebookError", "player", "run"]
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 SECONDS_A_CELL = 600
-# Leaves no name behind in the notebook's own.
+# Leaves no name behind among the notebook's own, and imports nothing before they do.
 RECORD = """
 __import__("builtins").print(__import__("json").dumps(
     __import__("importlib").import_module("helpers.site.record")
-    .new_explorers({prefix!r}, {folder!r})))
+    .new_explorers({prefix!r}, {folder!r})
+    if "helpers.explorer" in __import__("sys").modules else {{}}))
 """
 
 
@@ -183,6 +184,7 @@ def _of_page(still, explorer, run_link):
         )
     return (
         f'<div class="explorer" data-pack="{explorer["pack"]}" '
-        f'data-label="{html.escape(explorer["label"])}" data-run-link="{link}">'
+        f'data-label="{html.escape(explorer["label"])}" data-run-link="{link}" '
+        f'style="--controls: {explorer["controls"]}">'
         f"{picture}<p>{html.escape(explorer['words'])}</p></div>"
     )

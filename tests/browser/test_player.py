@@ -93,8 +93,9 @@ def folder(live, tmp_path_factory):
     parts = []
     for number, (label, explorer) in enumerate(live.items(), 1):
         name = f"07-{number}"
-        text, _ = record.recorded(explorer, name, chosen=CHOSEN)
-        (folder / "packs" / f"{name}.js").write_text(text, encoding="utf-8")
+        recording = record.recorded(explorer, name, chosen=CHOSEN)
+        path = folder / "packs" / f"{name}.js"
+        path.write_text(recording.text, encoding="utf-8")
         parts.append(part(name, label, explorer))
     parts.insert(1, "<p style='height: 4000px'>Far away.</p>")
     parts.append(part("07-9", "Lost", live["Line"]))
