@@ -162,6 +162,36 @@ def test_the_page_knows_what_the_controls_are_and_where_the_pointer_takes_hold(
                 assert place == pytest.approx(expected, abs=2e-3)
 
 
+@pytest.fixture
+def titled():
+    """An explorer whose title, which does not move, follows its second slider."""
+    figure, axes = plt.subplots(figsize=(2, 2))
+    (dot,) = axes.plot([0], [0], "o", animated=True)
+
+    def draw(a, b):
+        dot.set_data([0], [a])
+        if axes.get_title() != f"b = {b}":
+            axes.set_title(f"b = {b}")
+        return f"{a} and {b}"
+
+    controls = {"a": slider("a", -1, 1, 0), "b": slider("b", 0, 1, 0)}
+    drag = (axes, None, "a")
+    yield Explorer(figure, draw, controls, label="Titled", alt="A dot.", drag=drag)
+    Explorer.live.pop("Titled").close_parts()
+
+
+def test_a_background_that_comes_again_is_kept_once(titled):
+    _, packed = pack.read(record.recorded(titled, "01-1").text)
+    assert len(packed["backgrounds"]) == 2
+    for a, b in itertools.product(range(3), range(2)):
+        assert pack.state(packed, [a, b]) == live(titled, a=a - 1, b=b)
+    (grip,) = packed["grips"]
+    assert grip["x"] is None
+    control, places = grip["y"]
+    assert control == 0
+    assert places == sorted(places, reverse=True)  # upwards is towards 0
+
+
 def test_a_control_that_stays_is_named_and_not_dragged(explorer):
     chosen = {"Waves & dots": {"a": START, "width": START, "n": [0, 1, 2]}}
     _, packed = pack.read(record.recorded(explorer, "01-1", chosen=chosen).text)

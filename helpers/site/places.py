@@ -51,6 +51,8 @@ CHOSEN = {
         "a": Every(5),
         "half_steps": [*range(9), 10, 12, 16, 20],
     },
+    # The best Gaussian is searched for anew at each place, which takes long.
+    "Posterior, best Gaussian, encoder": {"x1": Every(4), "x2": Every(4)},
     # The means are dragged; sigma matters at its ends and around its start.
     "Noise held still": {"mu_1": Every(5), "mu_2": Every(5), "sigma": Every(5)},
     # The curve depends on c, sigma and d, and b is a dot on it, whose places are cheap.
