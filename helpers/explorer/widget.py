@@ -116,9 +116,9 @@ class Explorer(widgets.VBox):
 
     Raises:
         ValueError: `alt` or `label` is blank; another explorer has this figure; there
-            is no control, or one that is no slider, list or check box or that has no
-            label; `play` names no whole-number slider; or `drag` names no axes of the
-            figure or no slider.
+            is no control, or one that is no slider, list, check box or pad or that has
+            no label; `play` names no whole-number slider; or `drag` names no axes of
+            the figure or no slider.
         Exception: whatever `draw` raises. It is shown in the explorer as well, since
             an error in a widget's callback reaches no cell.
     """
