@@ -12,7 +12,7 @@ import nbformat
 import numpy as np
 import pytest
 
-from helpers.explorer import Explorer, choice, slider
+from helpers.explorer import Explorer, Pad, choice, slider
 from helpers.site import pack, record, states
 from helpers.site.places import CHOSEN, START, Every, in_words, of_controls, readouts
 
@@ -190,6 +190,31 @@ def test_a_background_that_comes_again_is_kept_once(titled):
     control, places = grip["y"]
     assert control == 0
     assert places == sorted(places, reverse=True)  # upwards is towards 0
+
+
+def test_of_a_pad_the_samples_are_recorded():
+    ink = {name: np.full((28, 28), level) for name, level in [("a", 0.2), ("b", 0.9)]}
+    pad = Pad(ink, "b", label="Draw <it>")
+    figure, axes = plt.subplots(figsize=(2, 2))
+    (dot,) = axes.plot([0], [0], "o", animated=True)
+
+    def draw(digit):
+        # As in the notebook: it looks at the pad, which must hold that sample.
+        dot.set_data([0], [pad.image.mean()])
+        return f"{digit}: {pad.image.mean():.2f}"
+
+    explorer = Explorer(figure, draw, {"digit": pad}, label="Pad", alt="A dot.")
+    _, packed = pack.read(record.recorded(explorer, "01-1").text)
+    (control,) = packed["controls"]
+    assert control["kind"] == "select"
+    assert control["texts"] == ["nothing", "a", "b"]
+    assert control["start"] == 2
+    assert packed["pads"] == ["Draw <it>"]
+    assert packed["grid"] == "This page holds 3 recorded states."
+    words = [pack.state(packed, [place])["words"] for place in range(3)]
+    assert words == [": 0.00", "a: 0.20", "b: 0.90"]
+    assert (pad.value, explorer.caption) == ("b", "b: 0.90")
+    Explorer.live.pop("Pad").close_parts()
 
 
 def test_a_control_that_stays_is_named_and_not_dragged(explorer):
@@ -393,8 +418,8 @@ def test_a_notebook_is_executed_and_its_explorers_recorded(sheet, tmp_path):
     assert 'data-pack="07-2"' in cells[4].outputs[0].data["text/html"]
     (pad,) = cells[5].outputs
     assert re.search(
-        'class="explorer-still".*<img alt="Draw. The pad is empty.".*needs a running '
-        'kernel: <a class="explorer-run" href="a link&amp;more">',
+        'class="explorer-still".*which needs a running kernel: '
+        '<a class="explorer-run" href="a link&amp;more">',
         pad.data["text/html"],
     )
     assert cells[6].outputs[0].text == "1 True\n"

@@ -3,7 +3,7 @@
 In the notebook every position of every slider can be reached; for two sliders these are
 often ten thousand states or more. On the page each control gets places of its own:
 
-- a list and a check box keep all of theirs;
+- a list and a check box keep all of theirs, a pad its samples;
 - a slider that has a play button keeps all of its positions;
 - of the others, the one with the most places is thinned until all combinations together
   are at most `MOST` states. The places left are equally far apart, counted from where
@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 import ipywidgets as widgets
 
-from helpers.explorer.controls import CHOICES, SLIDERS, positions
+from helpers.explorer.controls import CHOICES, SLIDERS, SWITCHES, positions
+from helpers.explorer.pad import Pad
 
 __all__ = ["CHOSEN", "START", "Every", "Places", "of_controls"]
 
@@ -132,7 +133,8 @@ def _said_places(label, name, control, said):
             f"places of {label!r}, {name}: got {values}, expected the start "
             f"{control.value!r} among them"
         )
-    return Places(values, values.index(control.value), 1, values == whole)
+    is_whole = values == whole and not isinstance(control, Pad)
+    return Places(values, values.index(control.value), 1, is_whole)
 
 
 def _every(control, stride):
@@ -165,7 +167,9 @@ def readouts(control, values):
     if isinstance(control, CHOICES):
         words = dict(zip(control._options_values, control._options_labels, strict=True))
         return [words[value] for value in values]
-    return ["on" if value else "off" for value in values]
+    if isinstance(control, SWITCHES):
+        return ["on" if value else "off" for value in values]
+    return [value or "nothing" for value in values]  # of a pad
 
 
 def _formatted(value, form):

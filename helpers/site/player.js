@@ -197,6 +197,13 @@ function play(element, pack) {
     note.append(", since each place needs a new computation in a running kernel.");
   }
 
+  if (pack.pads.length) {
+    const note = make("p", { className: "explorer-note" });
+    note.append(`“${pack.pads.join("”, “")}” offers its samples here. To draw your own, `);
+    make("a", { href: runLink(element), textContent: "run the notebook" }, note);
+    note.append(": a drawing needs a running kernel.");
+  }
+
   // Words are read out once they rest, not at each step of a drag or while it plays.
   let quiet = null;
   const readOutLater = () => {

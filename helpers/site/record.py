@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from helpers.explorer import Explorer
 from helpers.explorer.controls import SLIDERS, SWITCHES
+from helpers.explorer.pad import Pad
 from helpers.explorer.widget import webp
 from helpers.site import pack
 from helpers.site.places import in_words, of_controls, readouts
@@ -121,6 +122,11 @@ def recorded(explorer, name, **options):
             for each, place in places.items()
             if each not in moving
         ],
+        "pads": [
+            controls[each].description
+            for each in places
+            if isinstance(controls[each], Pad)
+        ],
         "grid": _grid(controls, moving, num_states),
         "grips": grips,
         "backgrounds": [
@@ -193,5 +199,7 @@ def _grid(controls, moving, num_states):
     states = f"This page holds {num_states:,} recorded states"
     if whole:
         return f"{states}: every position of the controls."
+    if not sliders:
+        return f"{states}."
     listed = ", ".join(sliders[:-1]) + " and " * (len(sliders) > 1) + sliders[-1]
     return f"{states}: {listed}. In the notebook, the sliders move in finer steps."
