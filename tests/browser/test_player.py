@@ -286,26 +286,40 @@ def test_a_finger_drags_in_the_axes_and_scrolls_beside_them(browser, folder):
     context.close()
 
 
-def test_play_goes_to_the_end_and_can_be_stopped(shown):
+def test_play_goes_to_the_end_and_can_be_stopped(browser, folder):
+    page = browser.new_page()
+    page.clock.install()
+    shown = Page(page, folder)
+    waves = shown.slider("waves")
     shown.root.get_by_role("combobox").select_option("cosine")
     shown.button("Play").click()
     expect(shown.button("Stop")).to_be_visible()
-    expect(shown.slider("waves")).to_have_value("2")
+    expect(waves).to_have_value("1")
+    page.clock.run_for(400)
+    expect(waves).to_have_value("2")
+    expect(shown.caption).to_contain_text("of 2 <waves>")
     shown.button("Stop").click()
-    shown.page.wait_for_timeout(900)
-    expect(shown.slider("waves")).to_have_value("2")
+    page.clock.run_for(2000)
+    expect(waves).to_have_value("2")
     shown.button("Play").click()
-    expect(shown.slider("waves")).to_have_value("3")
+    page.clock.run_for(400)
+    expect(waves).to_have_value("3")
     expect(shown.button("Play")).to_be_visible()
     shown.button("Play").click()  # from the start again
-    expect(shown.slider("waves")).to_have_value("0")
+    expect(waves).to_have_value("0")
+    page.clock.run_for(400)
+    expect(waves).to_have_value("1")
     shown.button("Reset").click()
     expect(shown.button("Play")).to_be_visible()
-    shown.page.wait_for_timeout(900)
-    expect(shown.slider("waves")).to_have_value("1")
+    expect(shown.root.get_by_role("combobox")).to_have_value("sine")
+    page.clock.run_for(2000)
+    expect(waves).to_have_value("1")
     shown.button("Play").click()
     shown.slider("height a (m)").press("ArrowRight")
     expect(shown.button("Play")).to_be_visible()
+    page.clock.run_for(2000)
+    expect(waves).to_have_value("1")
+    page.close()
 
 
 def test_an_error_is_said_as_in_the_notebook(shown):
@@ -325,21 +339,24 @@ def test_an_error_is_said_as_in_the_notebook(shown):
 
 def test_words_are_read_out_once_they_rest(shown):
     expect(shown.caption).to_have_attribute("aria-live", "polite")
-    shown.button("Play").click()
-    expect(shown.slider("waves")).to_have_value("2")
-    expect(shown.caption).to_have_attribute("aria-live", "off")
-    shown.button("Stop").click()
     shown.page.evaluate(
         """() => {
-          window.changes = 0;
+          window.changes = [];
           const caption = document.querySelector(".explorer [role=status]");
-          const count = () => (changes += caption.ariaLive === "polite");
-          new MutationObserver(count).observe(caption, { childList: true });
+          const note = () => changes.push([caption.ariaLive, caption.textContent]);
+          new MutationObserver(note).observe(caption, { childList: true });
+          const slider = document.querySelector(".explorer input");
+          for (const place of [5, 6, 7, 8]) {
+            slider.value = place;
+            slider.dispatchEvent(new Event("input"));
+          }
         }"""
     )
-    expect(shown.caption).to_have_attribute("aria-live", "polite")
-    expect(shown.caption).to_have_text("A “sine” of 2 <waves>, +0.50 high.")
-    shown.page.wait_for_function("window.changes === 1")
+    shown.page.wait_for_timeout(1500)
+    *before, last = shown.page.evaluate("changes")
+    assert before
+    assert {how for how, _ in before} == {"off"}
+    assert last == ["polite", "A “sine” of 1 <waves>, +2.00 high."]
 
 
 def test_what_stays_and_how_coarse_it_is_is_said(shown, folder, browser):
