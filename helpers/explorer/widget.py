@@ -9,6 +9,7 @@ anew: right, but slower. Nothing here knows what the picture means.
 """
 
 import base64
+import contextlib
 import html
 import json
 import math
@@ -116,9 +117,9 @@ class Explorer(widgets.VBox):
 
     Raises:
         ValueError: `alt` or `label` is blank; another explorer has this figure; there
-            is no control, or one that is no slider, list or check box or that has no
-            label; `play` names no whole-number slider; or `drag` names no axes of the
-            figure or no slider.
+            is no control, or one that is no slider, list, check box or pad or that has
+            no label; `play` names no whole-number slider; or `drag` names no axes of
+            the figure or no slider.
         Exception: whatever `draw` raises. It is shown in the explorer as well, since
             an error in a widget's callback reaches no cell.
     """
@@ -210,8 +211,7 @@ class Explorer(widgets.VBox):
             check_value(name, self.controls[name], values[name])
         self._following = False
         try:
-            for name, value in values.items():
-                self.controls[name].value = value
+            self._put(values)
         finally:
             self._following = True
         self._show()
@@ -252,8 +252,8 @@ class Explorer(widgets.VBox):
     def recorded(self, settings: Iterable[Mapping[str, Any]]) -> Iterator[Shown]:
         """Draw at each of some settings, for a page that has no kernel.
 
-        The controls stay where they are, nothing is sent, and the figure is drawn as
-        it was when this ends.
+        The page is told of nothing meanwhile, and when this ends the controls and the
+        figure are as they were.
 
         Args:
             settings: each a value for every control by name.
@@ -261,15 +261,23 @@ class Explorer(widgets.VBox):
         Yields:
             What is shown at each, with the error in words where `draw` raises one.
         """
-        try:
-            for values in settings:
-                try:
-                    shown = self._draw_anew(values)
-                except Exception as error:
-                    shown = Shown(error=_said(error))
-                yield shown
-        finally:
-            self._draw_anew(self._values())
+        before = self._values()
+        with contextlib.ExitStack() as quiet:
+            for control in self.controls.values():
+                quiet.enter_context(control.hold_sync())
+            self._following = False
+            try:
+                for values in settings:
+                    self._put(values)
+                    try:
+                        shown = self._draw_anew(self._values())
+                    except Exception as error:
+                        shown = Shown(error=_said(error))
+                    yield shown
+            finally:
+                self._put(before)
+                self._following = True
+                self._draw_anew(before)
 
     def close_parts(self, *, keep=()) -> None:
         """Close this explorer and every widget in it, here and on the page.
@@ -294,6 +302,10 @@ class Explorer(widgets.VBox):
 
     def _values(self):
         return {name: control.value for name, control in self.controls.items()}
+
+    def _put(self, values):
+        for name, value in values.items():
+            self.controls[name].value = value
 
     def _on_change(self, _):
         # A slider that was set here answers with the page's rounding of its value,

@@ -3,7 +3,7 @@
 In the notebook every position of every slider can be reached; for two sliders these are
 often ten thousand states or more. On the page each control gets places of its own:
 
-- a list and a check box keep all of theirs;
+- a list and a check box keep all of theirs, a pad its samples;
 - a slider that has a play button keeps all of its positions;
 - of the others, the one with the most places is thinned until all combinations together
   are at most `MOST` states. The places left are equally far apart, counted from where
@@ -16,12 +16,13 @@ from typing import NamedTuple
 
 import ipywidgets as widgets
 
-from helpers.explorer.controls import CHOICES, SLIDERS, positions
+from helpers.explorer.controls import CHOICES, SLIDERS, SWITCHES, positions
+from helpers.explorer.pad import Pad
 
 __all__ = ["CHOSEN", "START", "Every", "Places", "of_controls"]
 
 # States of one explorer, where nothing else is said.
-MOST = 1600
+MOST = 1700
 # How many positions of a slider become one place: so steps stay numbers that read well.
 STRIDES = (1, 2, 4, 5, 10, 20, 25, 40, 50, 100, 200, 500)
 
@@ -49,8 +50,10 @@ CHOSEN = {
     "Staircase": {
         "m": Every(5),
         "a": Every(5),
-        "half_steps": [0, 1, 2, 3, 4, 6, 8, 12, 20],
+        "half_steps": [*range(9), 10, 12, 16, 20],
     },
+    # The best Gaussian is searched for anew at each place, which takes long.
+    "Posterior, best Gaussian, encoder": {"x1": Every(4), "x2": Every(4)},
     # The means are dragged; sigma matters at its ends and around its start.
     "Noise held still": {"mu_1": Every(5), "mu_2": Every(5), "sigma": Every(5)},
     # The curve depends on c, sigma and d, and b is a dot on it, whose places are cheap.
@@ -130,7 +133,8 @@ def _said_places(label, name, control, said):
             f"places of {label!r}, {name}: got {values}, expected the start "
             f"{control.value!r} among them"
         )
-    return Places(values, values.index(control.value), 1, values == whole)
+    is_whole = values == whole and not isinstance(control, Pad)
+    return Places(values, values.index(control.value), 1, is_whole)
 
 
 def _every(control, stride):
@@ -138,10 +142,14 @@ def _every(control, stride):
     low, high, step = control.min, control.max, control.step
     is_log = isinstance(control, widgets.FloatLogSlider)
     start = math.log(control.value, control.base) if is_log else control.value
-    last = round((high - low) / step)
-    at = round((start - low) / step)
+    num_steps = math.floor((high - low) / step + 1e-9)
+    every = [low + index * step for index in range(num_steps + 1)]
+    if high - every[-1] > 1e-9 * step:  # the end is a position too
+        every.append(high)
+    at = min(range(len(every)), key=lambda index: abs(every[index] - start))
+    last = len(every) - 1
     chosen = sorted({0, last, *range(at % stride, last + 1, stride)})
-    places = [min(low + index * step, high) for index in chosen]
+    places = [min(every[index], high) for index in chosen]
     if is_log:
         values = [float(control.base**place) for place in places]
     elif isinstance(control, widgets.IntSlider):
@@ -159,7 +167,9 @@ def readouts(control, values):
     if isinstance(control, CHOICES):
         words = dict(zip(control._options_values, control._options_labels, strict=True))
         return [words[value] for value in values]
-    return ["on" if value else "off" for value in values]
+    if isinstance(control, SWITCHES):
+        return ["on" if value else "off" for value in values]
+    return [value or "nothing" for value in values]  # of a pad
 
 
 def _formatted(value, form):

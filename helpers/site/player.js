@@ -7,6 +7,8 @@ const REST_MS = 500; // words that change faster than this are not read out
 const MARK = "\x01"; // as in pack.py
 const LOOK = `
 .explorer { margin: 1em 0 }
+/* Until its controls are here, they have their room. */
+.explorer:not([data-state]) { padding-top: calc(2em * var(--controls, 0) + 4.6em) }
 .explorer > strong { display: block; margin-bottom: 0.3em }
 .explorer-control { display: flex; flex-flow: row wrap; align-items: center;
   gap: 0 0.8em; width: min(42em, 100%); min-height: 2em }
@@ -25,7 +27,9 @@ const LOOK = `
 .explorer-note { font-size: 0.85em; margin: 0.2em 0 0.6em }
 .explorer img { padding: 0 !important; border-radius: 0 !important;
   filter: none !important; background: #fff !important }
-.explorer-picture { margin: 0 }
+/* A theme may put the outputs of a dark page on grey. */
+.text_html:has(> :is(.explorer, .explorer-still)) { background: none !important;
+  color: inherit !important; padding: 0 !important }
 @media (pointer: coarse) {
   .explorer-control { min-height: 2.8em }
   .explorer-control > input[type="range"] { height: 2.4em }
@@ -188,9 +192,16 @@ function play(element, pack) {
   if (pack.fixed.length) {
     const note = make("p", { className: "explorer-note" });
     const fixed = pack.fixed.map(([label, text]) => `“${label}” at ${text}`);
-    note.append(`Here ${listed(fixed)} cannot be moved: that needs a running kernel. `);
-    make("a", { href: runLink(element), textContent: "Run the notebook" }, note);
-    note.append(" to move them.");
+    note.append(`Fixed on this page: ${listed(fixed)}. To move ${pack.fixed.length > 1 ? "them" : "it"}, `);
+    make("a", { href: runLink(element), textContent: "run the notebook" }, note);
+    note.append(", since each place needs a new computation in a running kernel.");
+  }
+
+  if (pack.pads.length) {
+    const note = make("p", { className: "explorer-note" });
+    note.append(`“${pack.pads.join("”, “")}” offers its samples here. To draw your own, `);
+    make("a", { href: runLink(element), textContent: "run the notebook" }, note);
+    note.append(": a drawing needs a running kernel.");
   }
 
   // Words are read out once they rest, not at each step of a drag or while it plays.

@@ -5,14 +5,31 @@ import json
 import time
 from base64 import b64encode
 from pathlib import Path
+from typing import NamedTuple
 
 from helpers.explorer import Explorer
 from helpers.explorer.controls import SLIDERS, SWITCHES
+from helpers.explorer.pad import Pad
 from helpers.explorer.widget import webp
 from helpers.site import pack
 from helpers.site.places import in_words, of_controls, readouts
 
-__all__ = ["new_explorers", "recorded"]
+__all__ = ["Recording", "new_explorers", "recorded"]
+
+
+class Recording(NamedTuple):
+    """An explorer's recorded states.
+
+    Attributes:
+        text: of the pack's file.
+        num_states: how many there are.
+        num_controls: how many controls can be moved.
+    """
+
+    text: str
+    num_states: int
+    num_controls: int
+
 
 _known = {}
 
@@ -29,29 +46,31 @@ def new_explorers(prefix, folder):
 
     Returns:
         For every explorer so far, by the id of its widget: its pack's name, label,
-        alternative text and caption at the start, the number of states, the bytes of
-        the pack and the seconds that it took.
+        alternative text and caption at the start, the numbers of states and of controls
+        that can be moved, the bytes of the pack and the seconds that it took.
     """
     for explorer in Explorer.live.values():
         if explorer.model_id not in _known:
             name = f"{prefix}-{len(_known) + 1}"
             before = time.perf_counter()
-            text, num_states = recorded(explorer, name)
-            Path(folder, f"{name}.js").write_text(text, encoding="utf-8")
+            recording = recorded(explorer, name)
+            path = Path(folder, f"{name}.js")
+            path.write_text(recording.text, encoding="utf-8")
             _known[explorer.model_id] = {
                 "pack": name,
                 "label": explorer.label,
                 "alt": explorer.scene["alt"],
                 "words": explorer.caption,
-                "states": num_states,
-                "bytes": len(text),
+                "states": recording.num_states,
+                "controls": recording.num_controls,
+                "bytes": len(recording.text),
                 "seconds": time.perf_counter() - before,
             }
     return _known
 
 
 def recorded(explorer, name, **options):
-    """Return an explorer's pack as the text of a file, and how many states it holds.
+    """Record an explorer's states in a pack.
 
     Args:
         explorer: at its start, where it stays.
@@ -63,15 +82,17 @@ def recorded(explorer, name, **options):
     moving = {name: each for name, each in places.items() if len(each.values) > 1}
     every = itertools.product(*(each.values for each in places.values()))
     settings = (dict(zip(places, values, strict=True)) for values in every)
-    backgrounds = {}
+    backgrounds, pictures = {}, []
+    latest, number = None, 0
     columns = {"words": [], "error": [], "background": []}
     for shown in explorer.recorded(settings):
         columns["words"].append(shown.words)
         columns["error"].append(shown.error)
-        number = 0
-        if shown.background is not None:
-            known = backgrounds.setdefault(id(shown.background), shown.background)
-            number = list(backgrounds.values()).index(known)
+        if shown.background is not None and shown.background is not latest:
+            latest = shown.background
+            number = backgrounds.setdefault(latest.tobytes(), len(backgrounds))
+            if number == len(pictures):
+                pictures.append(latest)
         columns["background"].append(str(number))
         for index, shapes in enumerate(shown.shapes):
             texts = columns.setdefault(index, [])
@@ -101,14 +122,19 @@ def recorded(explorer, name, **options):
             for each, place in places.items()
             if each not in moving
         ],
+        "pads": [
+            controls[each].description
+            for each in places
+            if isinstance(controls[each], Pad)
+        ],
         "grid": _grid(controls, moving, num_states),
         "grips": grips,
         "backgrounds": [
             f"data:image/webp;base64,{b64encode(webp(each)).decode()}"
-            for each in backgrounds.values()
+            for each in pictures
         ],
     }
-    return pack.written(name, scene, columns), num_states
+    return Recording(pack.written(name, scene, columns), num_states, len(moving))
 
 
 def _kind(control):
@@ -173,5 +199,7 @@ def _grid(controls, moving, num_states):
     states = f"This page holds {num_states:,} recorded states"
     if whole:
         return f"{states}: every position of the controls."
+    if not sliders:
+        return f"{states}."
     listed = ", ".join(sliders[:-1]) + " and " * (len(sliders) > 1) + sliders[-1]
     return f"{states}: {listed}. In the notebook, the sliders move in finer steps."

@@ -24,11 +24,12 @@ __all__ = ["NotebookError", "player", "run"]
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 SECONDS_A_CELL = 600
-# Leaves no name behind in the notebook's own.
+# Leaves no name behind among the notebook's own, and imports nothing before they do.
 RECORD = """
 __import__("builtins").print(__import__("json").dumps(
     __import__("importlib").import_module("helpers.site.record")
-    .new_explorers({prefix!r}, {folder!r})))
+    .new_explorers({prefix!r}, {folder!r})
+    if "helpers.explorer" in __import__("sys").modules else {{}}))
 """
 
 
@@ -49,7 +50,7 @@ def run(notebook, packs, progress=print, *, run_link=None):
     Returns:
         The executed notebook. The output of each explorer is one piece of HTML with the
         picture and the words at its start, which `player.js` takes over. Another
-        widget becomes its picture, and a sentence that it needs a kernel.
+        widget becomes a sentence that it needs a kernel.
 
     Raises:
         NotebookError: a cell fails or an explorer cannot be recorded. It names the
@@ -65,7 +66,6 @@ def run(notebook, packs, progress=print, *, run_link=None):
         sheet,
         timeout=SECONDS_A_CELL,
         store_widget_state=False,
-        coalesce_streams=True,
         extra_arguments=["--log-level=40"],  # errors alone
     )
     manager = client.create_kernel_manager()
@@ -90,9 +90,10 @@ def run(notebook, packs, progress=print, *, run_link=None):
                     )
             known = found
             sheet.cells[index] = cell
+    link = html.escape(run_link or notebook.name)
     for cell in sheet.cells:
         if cell.cell_type == "code":
-            cell.outputs = _for_a_page(cell.outputs, known, run_link or notebook.name)
+            cell.outputs = _for_a_page(cell.outputs, known, link)
     return sheet
 
 
@@ -143,38 +144,52 @@ def _answer(client, source, index, where):
     return json.loads(printed.splitlines()[-1])
 
 
-def _for_a_page(outputs, explorers, run_link):
+def _for_a_page(outputs, explorers, link):
     """Return a cell's outputs with HTML in the place of every widget."""
     kept = []
     for output in outputs:
         data = output.get("data", {})
         if WIDGET in data:
-            # As `saved.show` displays it: the picture just before, the words after.
-            still = kept.pop()
-            model = data[WIDGET]["model_id"]
-            page = _of_page(still, explorers.get(model), run_link)
-            text = {"text/html": page, "text/plain": still.data["text/plain"]}
+            explorer = explorers.get(data[WIDGET]["model_id"])
+            if explorer:
+                # As `saved.show` displays it: the picture just before, the words after.
+                still = kept.pop()
+                page, words = _page(explorer, still, link), still.data["text/plain"]
+            else:
+                page, words = _still(link), data["text/plain"]
+            text = {"text/html": page, "text/plain": words}
             kept.append(new_output("display_data", data=text))
+        elif _continues(kept, output):
+            kept[-1].text += output.text
         elif 'class="explorer-words"' not in data.get("text/html", ""):
             kept.append(output)
     return kept
 
 
-def _of_page(still, explorer, run_link):
+def _continues(before, output):
+    """Return whether an output is more of the text that was just printed."""
+    if not before or output.output_type != "stream":
+        return False
+    return before[-1].get("name") == output.name
+
+
+def _page(explorer, still, link):
+    """Return an explorer's picture and words, which the player takes over."""
     look = still.metadata["image/png"]
-    link = html.escape(run_link)
-    picture = (
-        f'<img alt="{html.escape(look["alt"])}" width="{look["width"]}" '
-        f'src="data:image/png;base64,{still.data["image/png"].strip()}">'
-    )
-    if explorer is None:
-        return (
-            f'<div class="explorer-still" data-run-link="{link}">{picture}'
-            "<p>This computes something new at each move and needs a running kernel: "
-            f'<a class="explorer-run" href="{link}">run the notebook</a>.</p></div>'
-        )
     return (
         f'<div class="explorer" data-pack="{explorer["pack"]}" '
-        f'data-label="{html.escape(explorer["label"])}" data-run-link="{link}">'
-        f"{picture}<p>{html.escape(explorer['words'])}</p></div>"
+        f'data-label="{html.escape(explorer["label"])}" data-run-link="{link}" '
+        f'style="--controls: {explorer["controls"]}">'
+        f'<img alt="{html.escape(look["alt"])}" width="{look["width"]}" '
+        f'src="data:image/png;base64,{still.data["image/png"].strip()}">'
+        f"<p>{html.escape(explorer['words'])}</p></div>"
+    )
+
+
+def _still(link):
+    """Return what stands for another widget."""
+    return (
+        f'<div class="explorer-still" data-run-link="{link}"><p>Here the notebook '
+        "computes something new at each move, which needs a running kernel: "
+        f'<a class="explorer-run" href="{link}">run the notebook</a>.</p></div>'
     )
