@@ -7,6 +7,7 @@ import functools
 import gzip
 import http.server
 import re
+import shutil
 import threading
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,6 +17,8 @@ import nbformat
 import pytest
 from lab import NOTEBOOKS
 from playwright.sync_api import expect
+
+from helpers.site import build
 
 HERE = Path(__file__).parent
 AXE = HERE / "node_modules/axe-core/axe.min.js"
@@ -114,14 +117,17 @@ class Visit:
                 scrollTo(0, y);
                 await new Promise((done) => setTimeout(done, 30));
               }
+              const waits = [...document.images].filter((image) => !image.complete);
+              await Promise.all(
+                waits.map((image) => new Promise((done) => {
+                  image.onload = done;
+                  image.onerror = done;
+                }))
+              );
             }"""
         )
-        self.page.wait_for_function(
-            "[...document.images].every((image) => image.complete)"
-        )
-        self.page.wait_for_function(
-            "!document.querySelector('.explorer:not([data-state])')"
-        )
+        # The policy keeps Playwright from polling a function of its own.
+        expect(self.page.locator(".explorer:not([data-state])")).to_have_count(0)
 
 
 @pytest.fixture
@@ -136,6 +142,28 @@ def visit(browser):
     yield visit
     for context in contexts:
         context.close()
+
+
+# The build
+
+
+def test_a_build_replaces_an_earlier_one(tmp_path):
+    out, said = tmp_path / "site", []
+    out.mkdir()
+    (out / build.MARK).touch()
+    (out / "left over.html").touch()
+    build.site(out, stored=True, progress=said.append)
+    assert not (out / "left over.html").exists()
+    assert {path.stem for path in out.glob("0*.html")} == set(PAGES[1:])
+    assert re.fullmatch(r" *\d+ s  built: .*index.html", said[-1])
+    build.check_out(out)  # the next one may replace it
+
+
+def test_a_warning_ends_the_build(tmp_path):
+    (tmp_path / "source/static").mkdir(parents=True)
+    (tmp_path / "source/index.md").write_text("# Title\n\n[nowhere](#nowhere)\n")
+    with pytest.raises(build.SiteError, match=r"(?s)^Sphinx could not .*'nowhere'"):
+        build.call_sphinx(tmp_path / "source", tmp_path / "site")
 
 
 # What is in the files
