@@ -7,7 +7,6 @@ import functools
 import gzip
 import http.server
 import re
-import shutil
 import threading
 from html.parser import HTMLParser
 from pathlib import Path
