@@ -55,7 +55,11 @@ CHOSEN = {
     # The best Gaussian is searched for anew at each place, which takes long.
     "Posterior, best Gaussian, encoder": {"x1": Every(4), "x2": Every(4)},
     # The means are dragged; sigma matters at its ends and around its start.
-    "Noise held still": {"mu_1": Every(5), "mu_2": Every(5), "sigma": Every(5)},
+    "Noise held still": {
+        "mu_1": Every(5),
+        "mu_2": Every(5),
+        "sigma": [0.05, 0.25, 0.5, 0.75, 1.05],
+    },
     # The curve depends on c, sigma and d, and b is a dot on it, whose places are cheap.
     "The baseline": {
         "b": Every(10),

@@ -19,6 +19,7 @@ const LOOK = `
 .explorer-control > select, .explorer-buttons > button { font: inherit; color: inherit;
   background: transparent; border: 1px solid currentColor; border-radius: 4px;
   padding: 0.1em 0.7em; min-height: 1.9em; cursor: pointer }
+.explorer-control > select { margin: 0.15em 0 }
 .explorer-control option { color: CanvasText; background: Canvas }
 .explorer-buttons { display: flex; gap: 0.6em; margin: 0.3em 0 0.6em }
 .explorer-buttons > button { min-width: 5em }

@@ -14,7 +14,7 @@ import pytest
 from lab import PAGE, Bare, touch
 from playwright.sync_api import expect
 
-from helpers.explorer import Explorer, choice, slider
+from helpers.explorer import Explorer, Pad, choice, slider
 from helpers.site import record, states
 from helpers.site.places import START, of_controls
 
@@ -76,10 +76,23 @@ def line():
     return Explorer(figure, draw, controls, label="Line", alt="A line.")
 
 
+def digit():
+    """Return an explorer of what is on a pad."""
+    pad = Pad({name: np.full((28, 28), int(name) / 9) for name in "369"}, "6")
+    figure, axes = plt.subplots(figsize=(2, 2))
+    image = axes.imshow(np.eye(28), animated=True)
+
+    def draw(digit):
+        image.set_data(pad.image)
+        return f"{pad.image.sum():.0f} of ink"
+
+    return Explorer(figure, draw, {"digit": pad}, label="Digit", alt="A digit.")
+
+
 @pytest.fixture(scope="module")
 def live():
     """The explorers whose states are recorded, by label."""
-    explorers = {"Waves": waves(), "Line": line()}
+    explorers = {"Waves": waves(), "Line": line(), "Digit": digit()}
     yield explorers
     for label in explorers:
         Explorer.live.pop(label).close_parts()
@@ -97,7 +110,9 @@ def folder(live, tmp_path_factory):
         path = folder / "packs" / f"{name}.js"
         path.write_text(recording.text, encoding="utf-8")
         parts.append(part(name, label, explorer))
-    parts.insert(1, "<p style='height: 4000px'>Far away.</p>")
+    far = "<p style='height: 4000px'>Far away.</p>"
+    parts.insert(1, far)
+    parts.append(far)
     parts.append(part("07-9", "Lost", live["Line"]))
     still = '<div class="explorer-still" data-run-link="own"><a class="explorer-run">'
     parts.append(f"{still}run</a></div>")
@@ -384,16 +399,14 @@ def test_packs_are_loaded_when_they_come_into_sight(browser, folder):
     names = [address.rpartition("/")[2] for address in shown.asked]
     assert "07-1.js" in names
     assert "07-2.js" not in names
-    second, lost = (
-        shown.page.locator(".explorer").nth(1),
-        shown.page.locator(".explorer").nth(2),
-    )
+    _, second, _, lost = shown.page.locator(".explorer").all()
     expect(second).to_contain_text("At the start.")
     second.scroll_into_view_if_needed()
     second.get_by_role("slider", name="slope b").press("End")
     expect(second.get_by_role("status")).to_have_text("b is 10")
     expect(second.get_by_role("button", name="Play")).to_have_count(0)
     # One that cannot be loaded keeps its picture and words, and says so.
+    lost.scroll_into_view_if_needed()
     expect(lost).to_contain_text("07-9.js could not be loaded")
     expect(lost).to_contain_text("At the start.")
     expect(lost.locator("img")).to_have_count(1)
@@ -401,6 +414,20 @@ def test_packs_are_loaded_when_they_come_into_sight(browser, folder):
     expect(shown.caption).to_have_text("A “sine” of 1 <waves>, +0.50 high.")
     assert all(address.startswith(("file:", "data:")) for address in shown.asked)
     shown.page.close()
+
+
+def test_of_a_pad_the_samples_can_be_chosen(shown):
+    root = shown.page.get_by_role("group", name="Digit", exact=True)
+    shown.page.locator(".explorer").nth(2).scroll_into_view_if_needed()
+    samples = root.get_by_role("combobox", name="Draw a digit", exact=True)
+    expect(samples.locator("option")).to_have_text(["nothing", "3", "6", "9"])
+    expect(root.get_by_role("status")).to_have_text("523 of ink")
+    samples.select_option("9")
+    expect(root.get_by_role("status")).to_have_text("784 of ink")
+    expect(root.locator(".explorer-note").last).to_have_text(
+        "“Draw a digit” offers its samples here. To draw your own, run the notebook: "
+        "a drawing needs a running kernel."
+    )
 
 
 def test_every_part_has_a_name(shown):
