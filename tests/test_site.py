@@ -78,6 +78,7 @@ def test_mathjax_is_the_file_of_its_release():
         ("# Draws a line.\n# More.\nx = 1", "Code: Draws a line."),
         ("# Draws a line that\n# is long.\nx = 1", "Code: Draws a line that is long."),
         ("# Draws a line\nx = 1", "Code: Draws a line"),
+        ("# Draws a line", "Code: Draws a line"),
         ("x = 1", "Code"),
     ],
 )
@@ -189,6 +190,11 @@ def test_a_section_without_a_claim_has_none(page):
     )
     assert cells[0].source == first
     assert cells[1].source == "(01-section-1)=\n## 2 · Two\n\n(s01)=\nS01"
+
+
+def test_a_claim_that_no_prose_names_is_refused(page):
+    with pytest.raises(ValueError, match=r"^S01: found its check, expected prose"):
+        page(v4.new_markdown_cell("## 1 · One"), code("", tags=["S01"]))
 
 
 def test_every_claim_of_the_deck_has_a_section():

@@ -26,7 +26,7 @@ AT_ONCE = 2
 # GitHub would leave out the folders whose names start with _ without this file. It also
 # tells a folder that was built here from one with other things in it.
 MARK = ".nojekyll"
-INSTALL = f"{Path(sys.executable).name} -m pip install -r helpers/site/requirements.txt"
+INSTALL = f"{sys.executable} -m pip install -r helpers/site/requirements.txt"
 
 # No other host is asked for anything. Styles may stand in attributes, where MathJax and
 # the notebooks' tables have them; a script must be a file, or one of the theme's own,
@@ -77,8 +77,8 @@ def site(
         write_pages(notebooks, folder / "source", pictures)
         call_sphinx(folder / "source", folder / "site")
         finish(folder / "site", packs, pictures)
-        if out.exists():
-            shutil.rmtree(out)
+        out.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(out)
         shutil.copytree(folder / "site", out)
     tell(f"built: {out / 'index.html'}")
 

@@ -35,6 +35,9 @@ def page(notebook: NotebookNode, name: str, pictures: Path) -> NotebookNode:
         name: its file's name without `.ipynb`.
         pictures: the folder into which its pictures are written. The page finds them
             in a folder of that name beside it.
+
+    Raises:
+        ValueError: no prose above the check of a claim names the claim.
     """
     cells = []
     for cell in with_addresses(notebook, name):
@@ -115,6 +118,7 @@ def name_claim(cells, claim):
             paragraphs[place] = f"({claim.lower()})=\n{paragraphs[place]}"
             cell.source = "\n\n".join(paragraphs)
             return
+    raise ValueError(f"{claim}: found its check, expected prose above that names it")
 
 
 def folded_hints(text):
