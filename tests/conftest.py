@@ -63,6 +63,11 @@ LONGEST_FIRST = [
     "01_mle_revisited.ipynb",
     "test_exercises.py",
     "test_explorer.py",
+    "test_bounds.py",
+    "test_decoder.py",
+    "test_em.py",
+    "test_recorder.py",
+    "test_course.py",
 ]
 
 

@@ -1253,10 +1253,3 @@ def test_progress_counts_the_students_answers(capsys):
 def test_progress_of_no_notebook(refused, notebook):
     with refused("notebook", repr(notebook), '"01", "02"'):
         exercises.progress(notebook)
-
-
-def test_a_verdict_says_the_same_each_time():
-    for name in EXERCISES:
-        for answer in (..., RIGHT[name][0], WRONG[name][0][0]):
-            first, second = (judge(EXERCISES[name], answer) for _ in range(2))
-            assert first == second

@@ -1,4 +1,4 @@
-"""A right answer is in time, even as plain loops on a slow machine."""
+"""A right answer is in time on a slow machine, and a verdict is always the same."""
 
 import importlib.util
 import time
@@ -30,3 +30,10 @@ def test_plain_loops_take_a_small_part_of_the_time_limit(name, as_user):
     begun = time.process_time()
     assert judge(exercise, answer).state == "right"
     assert time.process_time() - begun < guard.SECONDS / 10
+
+
+@pytest.mark.parametrize("name", ANSWERED.RIGHT)
+def test_a_verdict_says_the_same_each_time(name, as_user):
+    exercise = ANSWERED.EXERCISES[name]
+    for answer in (..., ANSWERED.RIGHT[name][0], ANSWERED.WRONG[name][0][0]):
+        assert judge(exercise, answer) == judge(exercise, answer)
