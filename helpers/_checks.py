@@ -511,7 +511,6 @@ def _numpy_floats(name, value):
     if np.ma.isMaskedArray(value):
         _no_gaps(name, "a masked entry", np.ma.getmaskarray(value))
         value = value.data
-    came = f"{name}: got {type(value).__name__} {value!r:.60}, expected real numbers"
     try:
         array = np.asarray(value)
         kind, size = array.dtype.kind, array.dtype.itemsize
@@ -524,12 +523,18 @@ def _numpy_floats(name, value):
             single = half or (kind == "f" and size == 4)
             return array.astype(np.float32 if single else np.float64)
     except (TypeError, OverflowError) as error:
-        raise ValueError(came) from error
+        raise ValueError(_no_real_numbers(name, value)) from error
     except ValueError as error:
         if str(error).startswith(f"{name}: "):
             raise
-        raise ValueError(f"{came} in rows of one length") from error
+        message = f"{_no_real_numbers(name, value)} in rows of one length"
+        raise ValueError(message) from error
     raise ValueError(f"{name}: got complex numbers, expected real numbers")
+
+
+def _no_real_numbers(name, value):
+    """Say what came instead of real numbers. Only for errors: to print is slow."""
+    return f"{name}: got {type(value).__name__} {value!r:.60}, expected real numbers"
 
 
 def _only_numbers(name, objects):
