@@ -65,10 +65,10 @@ INK = {
     "log_p": {"color": COLORS["black"], "linestyle": "-", "linewidth": 2},
     # the bound: ELBO, F(q, theta)
     "elbo": {"color": COLORS["blue"], "linestyle": "-", "linewidth": 2},
-    # KL(q, posterior)
+    # KL(q || posterior)
     "gap": {"color": COLORS["orange"], "linestyle": "-", "linewidth": 2},
     "gap_area": {"color": COLORS["orange"], "alpha": 0.25, "linewidth": 0},
-    # KL(q, prior), the regulariser
+    # KL(q || prior), the regulariser
     "kl_prior": {"color": COLORS["amber"], "linestyle": "-", "linewidth": 2},
     "reconstruction": {"color": COLORS["sky"], "linestyle": "-", "linewidth": 2},
     "q": {"color": COLORS["purple"], "linestyle": "-", "linewidth": 2},

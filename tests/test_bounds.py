@@ -199,7 +199,7 @@ def test_terms_of_a_gaussian_q_have_their_closed_forms(q):
 def test_a_gaussian_posterior_leaves_no_gap(dimension):
     x = jnp.arange(1.0, 1 + dimension)
 
-    # z ~ N(0, I) and x given z ~ N(z, I / 3), so z given x ~ N(3 x / 4, I / 4)
+    # z ~ N(0, I) and x | z ~ N(z, I / 3), so z | x ~ N(3 x / 4, I / 4)
     def log_joint(z):
         prior = Gaussian(jnp.zeros(dimension), jnp.ones(()))
         noise = gaussian.log_prob(Gaussian(x, jnp.array(1 / 3)), z)
@@ -212,7 +212,7 @@ def test_a_gaussian_posterior_leaves_no_gap(dimension):
 
 
 def test_gradient_in_a_gaussian_q_is_that_of_the_closed_form():
-    # for a standard normal joint the bound is -KL(q, N(0, 1))
+    # for a standard normal joint the bound is -KL(q || N(0, 1))
     def log_joint(z):
         return gaussian.log_prob(STANDARD, z)
 
@@ -317,8 +317,8 @@ def test_dtype_is_kept(dtype):
         (None, ANY_Q, "log_joint", "NoneType", "real numbers"),
         (LOG_JOINT, None, "q", "NoneType", "real numbers"),
         (lambda z: z, STANDARD, "log_joint(z)", "(2001, 1)", "(s)"),
-        (bent_joint, Gaussian([0.0], 1e-6), "num_nodes", "2001", "give more"),
-        (lambda z: 0 * z[:, 0], STANDARD, "log_joint", "at the grid's edge", "rescale"),
+        (bent_joint, Gaussian([0.0], 1e-6), "num_nodes", "2001", "use more nodes"),
+        (lambda z: 0 * z[:, 0], STANDARD, "log_joint", "edge of the grid", "rescale"),
     ],
 )
 @pytest.mark.parametrize("function", [bounds.elbo, bounds.gap])
@@ -351,7 +351,7 @@ def test_a_narrow_q_is_exact_on_a_finer_grid():
     [
         ([0.5, 0.5], "shape (2,)", "k = 3"),
         ([0.5, 0.6, 0.1], "1.2", "a sum of 1"),
-        ([0.5, 0.5, 0.0], "0 where q is not", "above 0"),
+        ([0.5, 0.5, 0.0], "0 where q is above 0", "above 0 there"),
     ],
 )
 def test_bad_priors_are_refused(refused, prior, came, expected):

@@ -358,7 +358,7 @@ def test_a_row_of_traced_numbers_is_an_array(refused):
         return _checks.as_array("x", [[a, 1.0]], "n d").sum()
 
     assert jax.jit(of)(2.0) == 3.0
-    with refused("x", "list", "rows of one length"):
+    with refused("x", "list", "rows of equal length"):
         jax.jit(lambda a: _checks.as_array("x", [[a], [a, a]], "n d"))(1.0)
 
 

@@ -210,7 +210,7 @@ def test_kl_of_a_gaussian_with_itself_is_exactly_zero(params):
 
 
 def test_kl_keeps_its_digits_for_gaussians_that_almost_agree():
-    # KL(N(0, 1 + t), N(0, 1)) = t^2 / 4 - t^3 / 6 + ..., far below one rounding of 1
+    # KL(N(0, 1 + t) || N(0, 1)) = t^2 / 4 - t^3 / 6 + ..., far below one rounding of 1
     near = Gaussian(jnp.zeros(1), jnp.array(1 + 2**-30))
     kl = gaussian.kl_divergence(near, Gaussian(jnp.zeros(1), jnp.array(1.0)))
     assert kl == pytest.approx(2**-60 / 4, rel=1e-8)
