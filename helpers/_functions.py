@@ -157,7 +157,7 @@ def _program(function, recipe):
 
 
 def _code(constant, part):
-    """The code of a function, without the values that it reads; else the part itself."""
+    """The code of a function without the values that it reads, or the part itself."""
     while isinstance(constant, functools.partial):
         constant = constant.func
     return getattr(constant, "__code__", part)

@@ -51,7 +51,7 @@ NumNodes = Annotated[int, odd]
 
 
 class Integral(NamedTuple):
-    """The log of an integral, and how much it changes if half the nodes are left out."""
+    """The log of an integral, and how much it changes if half the nodes are omitted."""
 
     log_value: Float[Array, " n"]
     change: Float[Array, " n"]

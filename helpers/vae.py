@@ -292,7 +292,7 @@ def step(
     sigma_x: Positive = 1.0,
     terms: Terms = pathwise_terms,
 ) -> StepResult:
-    """One gradient step for both networks, algorithm 1 of Kingma and Welling (S29, S33).
+    """A gradient step for both networks, algorithm 1 of Kingma and Welling (S29, S33).
 
     repeat
         batch <- a random minibatch of B points                 see `minibatches`

@@ -26,7 +26,7 @@ EXERCISES = {k: v for table in exercises.EXERCISES.values() for k, v in table.it
 
 @pytest.fixture(autouse=True)
 def as_in_a_notebook(as_user):
-    """No state outlives a test."""
+    """Keep no state from one test to the next."""
     yield
     exercises._states.clear()
 
@@ -136,7 +136,7 @@ TWICE = Formula(lambda x: 2 * x, lambda: [(np.arange(6.0).reshape(2, 3),)], ())
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (lambda x: 2 * x.T, "rows and columns are exchanged"),
+        (lambda x: 2 * x.T, "rows and columns are swapped"),
         (lambda x: 2 * x[None], "an axis of length 1 too many"),
         (lambda x: (2 * x).sum(), "the sum of the expected numbers"),
         (lambda x: (2 * x).mean(), "the mean of the expected numbers"),
@@ -147,7 +147,7 @@ TWICE = Formula(lambda x: 2 * x, lambda: [(np.arange(6.0).reshape(2, 3),)], ())
         (lambda x: 2 * x + 1, "too large by the same 1"),
         (lambda x: 2 * x - 1, "too small by the same 1"),
         (lambda x: 2 * np.minimum(x, 3), "4 of 6 numbers are right"),
-        (lambda x: x / 0, "Not finite"),
+        (lambda x: x / 0, "not finite"),
     ],
 )
 def test_a_slip_that_no_exercise_lists_gets_a_general_hint(answer, words):
@@ -265,7 +265,7 @@ def test_a_field_that_a_tuple_has_not_is_told():
         (lambda x: np.ones((2, 3)) @ np.ones((2, 3)), "Two shapes do not fit"),
         (lambda x: jnp.ones((2, 3)) @ jnp.ones((2, 3)), "Two shapes do not fit"),
         (lambda x: __import__("math").exp(800), "too large"),
-        (recurses, "without an end"),
+        (recurses, "without ever stopping"),
         (leaks, "Return it instead"),
         (lambda x: sys.exit(), "Leave exit() out"),
     ],
