@@ -1,4 +1,4 @@
-"""What a first cell sets up: fast compiling, and programs kept for the next kernel."""
+"""The setup in a first cell: fast compiling, and programs kept for the next kernel."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ OURS = ("COVERAGE", "COURSE_", "JAX_", "MPLBACKEND", "XLA_")
 
 
 def without_settings(**environment):
-    """Return this process's environment without what the tests have set in it."""
+    """Return the environment of this process, without what the tests have set."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(OURS)}
     return kept | {k: str(v) for k, v in environment.items()}
 
@@ -43,7 +43,7 @@ def test_nothing_changes_for_a_version_whose_flags_are_not_known(monkeypatch):
 
 @pytest.fixture
 def home(monkeypatch, tmp_path):
-    """A user's empty cache folder, and JAX as it is where nobody has set up a cache."""
+    """A user's empty cache folder, and JAX without a cache."""
     home = tmp_path / "cache"
     monkeypatch.setattr(platformdirs, "user_cache_path", lambda *_, **__: home)
     monkeypatch.delenv("COURSE_CACHE", raising=False)
@@ -101,9 +101,7 @@ def test_the_folder_is_named_after_the_version_and_the_processor(home, monkeypat
     assert len(set(names)) == 4
 
 
-def test_a_processor_without_proc_cpuinfo_is_told_by_what_numpy_found(
-    home, monkeypatch
-):
+def test_without_proc_cpuinfo_the_features_that_numpy_found_are_used(home, monkeypatch):
     def read_text(path, *_):
         raise FileNotFoundError(path)
 
@@ -243,7 +241,7 @@ print(asked, found, float(result).hex())
 
 
 def kernel(home, between=""):
-    """Start one in which `between` runs after the first cell."""
+    """Start a kernel in which `between` runs after the first cell."""
     return subprocess.Popen(
         [sys.executable, "-c", KERNEL.format(between=between), home],
         stdout=subprocess.PIPE,
@@ -283,10 +281,8 @@ def test_kernels_that_start_at_once_do_not_disturb_each_other(tmp_path, first):
 
 
 @pytest.mark.parametrize("kept", [0, 100], ids=["empty", "cut off"])
-def test_programs_that_were_half_written_are_compiled_without_a_word(
-    tmp_path, first, kept
-):
-    """As a kernel leaves them that was ended meanwhile, or a disk that is full."""
+def test_half_written_programs_are_compiled_again_silently(tmp_path, first, kept):
+    """A kernel that is ended while it writes leaves such programs, or a full disk."""
     home, (asked, _, result) = first
     folder = next(home.iterdir())
     (tmp_path / folder.name).mkdir()
@@ -295,7 +291,7 @@ def test_programs_that_were_half_written_are_compiled_without_a_word(
     assert ended(kernel(tmp_path)) == (asked, 0, result)
 
 
-def test_a_folder_removed_meanwhile_is_missed_without_a_word(tmp_path, first):
+def test_a_folder_removed_meanwhile_causes_no_message(tmp_path, first):
     _, (asked, _, result) = first
     between = "import shutil; shutil.rmtree(sys.argv[1])"
     assert ended(kernel(tmp_path / "cache", between)) == (asked, 0, result)

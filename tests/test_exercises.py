@@ -1,4 +1,4 @@
-"""Every exercise by what people answer: right in two ways, and wrong in many."""
+"""Every exercise with answers that people give: two right ones, and many wrong ones."""
 
 import math
 
@@ -414,7 +414,7 @@ MORE_RIGHT = [
 
 
 def of_one(form):
-    """Return what makes a wrong function of a right one."""
+    """Return a function that turns a right answer into a wrong one."""
     return lambda right: lambda *args: form(right(*args))
 
 
@@ -438,7 +438,7 @@ def subtracted(of_row):
 
 
 def score_half(in_mu=None, in_sigma=None):
-    """Return the score with one half by another form."""
+    """Return the score with one of its halves in another form."""
 
     def answer(x, mu, sigma):
         first, second = score(x, mu, sigma)
@@ -1014,7 +1014,7 @@ FORMULAS = [k for k, e in EXERCISES.items() if isinstance(e, Formula)]
 
 
 @pytest.mark.parametrize("name", FORMULAS)
-def test_every_slip_that_an_exercise_knows_can_be_told(name):
+def test_every_known_slip_is_recognised(name):
     """Each wrong form differs from the reference, and its own hint is the one shown."""
     for slip in EXERCISES[name].slips:
         finding = judge(EXERCISES[name], in_numpy(slip.form))
@@ -1023,7 +1023,7 @@ def test_every_slip_that_an_exercise_knows_can_be_told(name):
 
 
 def in_numpy(form):
-    """Return a form that computes with NumPy as an answer to what JAX gives."""
+    """Return an answer that converts JAX arrays to NumPy and applies the form."""
 
     def answer(*args):
         with np.errstate(all="ignore"):
@@ -1198,7 +1198,7 @@ def test_the_rate_is_the_average_of_the_kl():
 
 
 def test_one_sample_of_the_bound_averages_to_the_bound():
-    """With a decoder that does not depend on z the reconstruction is exact."""
+    """If the decoder does not depend on z, the reconstruction is exact."""
     prior = Gaussian(jnp.zeros(2), jnp.ones(2))
     x, decoded, mean, sigma, sigma_x = EXERCISES["one_sample_elbo"].cases()[0]
     found = EXERCISES["one_sample_elbo"].reference(x, decoded, mean, sigma, sigma_x)

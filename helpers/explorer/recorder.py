@@ -91,7 +91,7 @@ class Recorder(RendererBase):
         return points * self.dpi / 72
 
     def get_text_width_height_descent(self, s, prop, ismath):
-        """Return the size of a text as Agg computes it, so it goes where Agg puts it."""
+        """Return the size of a text by Agg, so that it is put where Agg puts it."""
         agg = self._canvas.get_renderer()
         return agg.get_text_width_height_descent(s, prop, ismath)
 
