@@ -271,8 +271,8 @@ def _positive_definite(name, index, matrix, dtype):
     if least <= error:
         advice = ", or compute in float64" if dtype == jnp.float32 else ""
         raise ValueError(
-            f"{name}: got an eigenvalue that is too small beside the largest for "
-            f"{dtype} in matrix {index}, expected a positive definite matrix, whose "
+            f"{name}: got an eigenvalue in matrix {index} that is too small compared "
+            f"with the largest for {dtype}, expected a positive definite matrix, whose "
             f"columns do not depend on each other; leave a column out{advice}"
         )
 

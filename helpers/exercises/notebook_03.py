@@ -39,6 +39,16 @@ def _kl_form(combine):
     return form
 
 
+def _with_distance(distance):
+    """The divergence with another term for the distance of the means."""
+
+    def form(q_mean, q_variance, p_mean, p_variance):
+        of_variances = _kl_gaussians(q_mean, q_variance, q_mean, p_variance)
+        return of_variances + 0.5 * distance((q_mean - p_mean) ** 2, q_variance)
+
+    return form
+
+
 KL_GAUSSIANS = Formula(
     _kl_gaussians,
     _gaussians,
@@ -67,28 +77,12 @@ KL_GAUSSIANS = Formula(
             "variances.",
         ),
         Slip(
-            lambda q_mean, q_variance, p_mean, p_variance: (
-                0.5
-                * (
-                    q_variance / p_variance
-                    - 1
-                    - np.log(q_variance / p_variance)
-                    + (q_mean - p_mean) ** 2 / q_variance
-                ).sum()
-            ),
+            _with_distance(lambda squares, q_variance: (squares / q_variance).sum()),
             "You divided the squared difference of the means by q's variance. It comes "
             "from log p, so divide it by p's variance.",
         ),
         Slip(
-            lambda q_mean, q_variance, p_mean, p_variance: (
-                0.5
-                * (
-                    q_variance / p_variance
-                    - 1
-                    - np.log(q_variance / p_variance)
-                    + (q_mean - p_mean) ** 2
-                ).sum()
-            ),
+            _with_distance(lambda squares, q_variance: squares.sum()),
             "The squared difference of the means is not divided by p's variance.",
         ),
         Slip(
