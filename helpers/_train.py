@@ -8,7 +8,7 @@ from tqdm.auto import tqdm
 
 
 class Watched(NamedTuple):
-    """How a training went."""
+    """The outcome of a training."""
 
     state: Any  # after the last good epoch
     epochs: list  # what each good epoch reported

@@ -316,7 +316,9 @@ def test_lists_are_points_and_parameters(as_user):
 
 @pytest.mark.parametrize("sigma_x", [1e-2, 1e-3])
 def test_too_few_nodes_for_sigma_x_are_refused(refused, sigma_x):
-    with refused("num_nodes", f"2001, too few for sigma_x = {sigma_x}", "more"):
+    with refused(
+        "num_nodes", f"2001, which is too few for sigma_x = {sigma_x}", "more"
+    ):
         decoder.log_marginal_quadrature(BENT, X, sigma_x=sigma_x)
 
 

@@ -648,7 +648,7 @@ WRONG = {
         (score_half(in_sigma=lambda a, s: (a**2).sum() / s**3), "-log sigma has a"),
         (
             score_half(in_sigma=lambda a, s: (a**2).sum() / s**3 - 1 / s),
-            "once for each point",
+            "one -1/sigma for each point",
         ),
         (
             score_half(in_sigma=lambda a, s: (a**2).sum() / s**3 + len(a) / s),
@@ -941,7 +941,7 @@ WRONG = {
     ],
     "logistic_slopes": [
         (gaussian_slopes, "Gaussian"),
-        (slopes_without_eps, "multiplied by its eps"),
+        (slopes_without_eps, "multiply each slope by its eps"),
         (lambda f, u, m, s: jnp.zeros(2), "stopped"),
         (lambda f, u, m, s: logistic_slopes(f, 1 - u, m, s), "inverted the fraction"),
         (lambda f, u, m, s: logistic_slopes(f, u, m, s) * len(u), "took a sum"),

@@ -290,7 +290,7 @@ class _Watched:
         return self.decode(z)
 
     def grid(self):
-        """Return the answer's grid, or a usual one where it used no even grid."""
+        """Return the answer's grid, or a usual one if its grid is not even."""
         z = np.unique(np.concatenate([*self.latents, []]))
         gaps = np.diff(z)
         even = len(z) > 2 and np.allclose(gaps, gaps[0], rtol=1e-3)
@@ -298,7 +298,7 @@ class _Watched:
 
 
 def _decode(z):
-    """The decoder as the answer gets it: z of shape `s`, points `s 2` come back."""
+    """The decoder that the answer is given: it takes z `s` to points `s 2`."""
     z = jax.numpy.asarray(z)
     first = 3 * jax.numpy.tanh(1.5 * z + 1.5) - 3 * jax.numpy.tanh(1.5 * z - 1.5) - 3
     return jax.numpy.stack([first, 3 * jax.numpy.tanh(0.9 * z)], axis=-1)
@@ -312,7 +312,7 @@ class _Wrong(NamedTuple):
 
 
 def _marginal_slips(x, z):
-    """What wrong forms give on the student's own grid, and their hints."""
+    """What the wrong forms give on the student's own grid, with their hints."""
     gap = z[1] - z[0]
     log_likelihood = log_normal(x[:, None, :], curve(z))
     log_prior = log_normal(0.0, z[:, None])

@@ -45,7 +45,7 @@ SHARPNESS = 1.5
 # The caption has room for two lines, and for more on a narrow page. So if a number gets
 # longer, nothing below the caption moves.
 CAPTION_ROOM = "max(2.8em, (1000px - 100vw) * 0.16)"
-# A frame takes about 200 ms to cross a slow line; a faster clock would only queue.
+# On a slow line a frame takes about 200 ms; with a faster clock, frames would queue up.
 PLAY_INTERVAL_MS = 400
 
 
