@@ -143,7 +143,7 @@ print(jax.make_jaxpr(lambda start: em.fit(start, there, num_steps=40))(start))
 
 
 def python(code, *arguments):
-    """The words that a fresh Python prints."""
+    """The words that a new Python process prints."""
     run = subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],
         cwd=ROOT,
