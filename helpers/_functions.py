@@ -8,7 +8,7 @@ The problem, in a notebook:
 
     jax.jit(f)(z)       # compiles f with scale = 2
     scale = 3.0
-    jax.jit(f)(z)       # still uses 2: `jit` sees the same object f, and does not look
+    jax.jit(f)(z)       # still uses 2: f is the same object, so `jit` does not retrace
 
 So this module asks what f is made of, and keeps a compiled program for that:
 
@@ -20,6 +20,9 @@ So this module asks what f is made of, and keeps a compiled program for that:
 3. If f reads something that can change without a sign, such as a list, an object or a
    file, or writes to something, `made_of` raises `Unknown`. Then f is called without
    compiling, which is slower but always right.
+
+Tracing f again at every call would be simpler, but it takes much longer than the
+compiled program itself.
 """
 
 import dis

@@ -35,7 +35,7 @@ def called(answer: Any, *args: Any) -> Any:
         changed = guard.put_back(settings)
     if "jax_enable_x64" in changed:
         raise UnfitError(
-            "numbers, but the precision of JAX was changed (jax_enable_x64)",
+            "numbers, but in another precision: jax_enable_x64 was changed",
             "numbers, and the settings of JAX unchanged",
             "Do not change jax.config in the function: it applies to later cells too.",
         )
