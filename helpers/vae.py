@@ -98,7 +98,7 @@ class StepResult(NamedTuple):
 class History(NamedTuple):
     """The terms of each epoch, `t` each: MEANS over points, in nats per point."""
 
-    training: ElboTerms  # averaged over the epoch, while the parameters change
+    training: ElboTerms  # averaged over the epoch's steps: about half an epoch behind
     held_out: ElboTerms | None  # with the parameters at the end of the epoch
 
 
@@ -427,7 +427,7 @@ def fit(
         optimizer: from optax, with its step size.
         num_epochs: number of epochs, at least 1.
         batch_size: B, at most n.
-        held_out: points `h d` on which the bound is measured but not trained.
+        held_out: points `h d` that are used only to measure the bound.
         num_samples: number of samples of z per point and step.
         beta: the weight of the KL, at least 0; in the bound it is 1.
         sigma_x: the known standard deviation of x given z.
