@@ -566,7 +566,7 @@ def test_a_verdict_reads_the_same_as_text_and_as_html(capsys):
     exercises.check("shared_variance", lambda x: x.var())
     text = capsys.readouterr().out
     assert text.startswith("✗ shared_variance: wrong\n  input: x = [[")
-    for label in ("you returned: ", "expected: ", "hint: You used one mean for all columns"):
+    for label in ("you returned: ", "expected: ", "hint: You used one mean"):
         assert f"\n  {label}" in text
     finding = judged(lambda x: "<script>")
     finding = finding._replace(rows=(("you returned", "<script>"),))
