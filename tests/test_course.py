@@ -1,4 +1,4 @@
-"""What a first cell sets up: fast compiling, and programs kept for the next kernel."""
+"""The setup in a first cell: fast compiling, and programs kept for the next kernel."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ OURS = ("COVERAGE", "COURSE_", "JAX_", "MPLBACKEND", "XLA_")
 
 
 def without_settings(**environment):
-    """Return this process's environment without what the tests have set in it."""
+    """Return the environment of this process, without what the tests have set."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(OURS)}
     return kept | {k: str(v) for k, v in environment.items()}
 
@@ -43,7 +43,7 @@ def test_nothing_changes_for_a_version_whose_flags_are_not_known(monkeypatch):
 
 @pytest.fixture
 def home(monkeypatch, tmp_path):
-    """A user's empty cache folder, and JAX as it is where nobody has set up a cache."""
+    """A user's empty cache folder, and JAX without a cache."""
     home = tmp_path / "cache"
     monkeypatch.setattr(platformdirs, "user_cache_path", lambda *_, **__: home)
     monkeypatch.delenv("COURSE_CACHE", raising=False)
@@ -101,9 +101,7 @@ def test_the_folder_is_named_after_the_version_and_the_processor(home, monkeypat
     assert len(set(names)) == 4
 
 
-def test_a_processor_without_proc_cpuinfo_is_told_by_what_numpy_found(
-    home, monkeypatch
-):
+def test_without_proc_cpuinfo_the_features_that_numpy_found_are_used(home, monkeypatch):
     def read_text(path, *_):
         raise FileNotFoundError(path)
 

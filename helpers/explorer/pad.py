@@ -1,4 +1,4 @@
-"""A pad to draw a digit on: 28 by 28 numbers, centred and scaled as MNIST's are."""
+"""A pad to draw a digit on: 28 by 28 pixels, centred and scaled like those of MNIST."""
 
 import base64
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from helpers.explorer.recorder import packed
 __all__ = ["Pad", "as_mnist"]
 
 SIDE = 28
-# MNIST's digits were brought to this size before they were centred.
+# The digits of MNIST were scaled to this size before they were centred.
 BOX = 20
 SENT = 64  # as in pad.js
 ZOOM = 5
@@ -26,16 +26,16 @@ class Pad(anywidget.AnyWidget):
     """A pad on which a digit is drawn by mouse or finger, or a sample is chosen.
 
     Args:
-        samples: digits to choose from in place of drawing, by their names, each of 28
-            by 28 numbers from 0 for paper to 1 for ink. The keyboard reaches them.
-        label: the pad's name.
+        samples: digits to choose from instead of drawing, by name, each with 28 by 28
+            numbers from 0 for paper to 1 for ink. They can be chosen by keyboard.
+        label: the name of the pad.
 
     Attributes:
-        image: 28 by 28 numbers from 0 to 1, new after each stroke: see `as_mnist`.
-            `pad.observe(function, "image")` calls a function then.
+        image: 28 by 28 numbers from 0 to 1, a new array after each stroke; see
+            `as_mnist`. `pad.observe(function, "image")` calls a function each time.
 
     Raises:
-        ValueError: `label` is blank, or a sample has another shape or range.
+        ValueError: if `label` is blank, or a sample has a different shape or range.
     """
 
     _esm = Path(__file__).with_name("pad.js").read_text("utf-8")
@@ -102,10 +102,11 @@ class Pad(anywidget.AnyWidget):
 
 
 def as_mnist(ink: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "28 28"]:
-    """Return a drawing centred and scaled as the digits of MNIST are.
+    """Return a drawing, centred and scaled like the digits of MNIST.
 
-    What is drawn is cut out, scaled until its longer side has 20 pixels, and put where
-    its centre of mass is that of the 28 by 28 pixels. An empty drawing stays empty.
+    The drawing is cut out and scaled until its longer side has 20 pixels. Then it is
+    placed with its centre of mass in the middle of the 28 by 28 pixels. An empty
+    drawing stays empty.
 
     Args:
         ink: numbers from 0 for paper to 1 for ink.
@@ -121,7 +122,7 @@ def as_mnist(ink: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "28 28"]:
     scale = BOX / max(drawn.shape)
     height, width = (max(1, round(scale * side)) for side in drawn.shape)
     picture = Image.fromarray(drawn.astype(np.float32))
-    # Pillow averages over all that becomes one pixel.
+    # When it shrinks a picture, Pillow averages over all that becomes one pixel.
     small = np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
     total = small.sum()
     top = _start(small.sum(axis=1) @ np.arange(height) / total, height)
@@ -131,9 +132,9 @@ def as_mnist(ink: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "28 28"]:
 
 
 def _start(centre, length):
-    """Return where to begin, so that the centre of mass is in the middle."""
-    wanted = round((SIDE - 1) / 2 - centre)
-    return min(max(wanted, 0), SIDE - length)
+    """Return the first row or column that puts the centre of mass in the middle."""
+    start = round((SIDE - 1) / 2 - centre)
+    return min(max(start, 0), SIDE - length)
 
 
 def _levels(image):

@@ -1,4 +1,4 @@
-"""A right answer is in time on a slow machine, and a verdict is always the same."""
+"""A right answer is fast enough, even with plain loops, and a verdict is the same twice."""
 
 import importlib.util
 import time
@@ -24,7 +24,7 @@ ANSWERED = answers()
 
 @pytest.mark.parametrize("name", ANSWERED.RIGHT)
 def test_plain_loops_take_a_small_part_of_the_time_limit(name, as_user):
-    """Compiled already: what is counted is the loops over what the judge gives."""
+    """After compiling, so that only the loops over the judge's inputs count."""
     exercise, answer = ANSWERED.EXERCISES[name], ANSWERED.RIGHT[name][1]
     assert judge(exercise, answer).state == "right"
     begun = time.process_time()

@@ -41,7 +41,7 @@ print(asked, found, float(result).hex())
 
 
 def kernel(home, between=""):
-    """Start one in which `between` runs after the first cell."""
+    """Start a kernel in which `between` runs after the first cell."""
     return subprocess.Popen(
         [sys.executable, "-c", KERNEL.format(between=between), home],
         stdout=subprocess.PIPE,
@@ -81,10 +81,8 @@ def test_kernels_that_start_at_once_do_not_disturb_each_other(tmp_path, first):
 
 
 @pytest.mark.parametrize("kept", [0, 100], ids=["empty", "cut off"])
-def test_programs_that_were_half_written_are_compiled_without_a_word(
-    tmp_path, first, kept
-):
-    """As a kernel leaves them that was ended meanwhile, or a disk that is full."""
+def test_half_written_programs_are_compiled_again_silently(tmp_path, first, kept):
+    """A kernel that is ended while it writes leaves such programs, or a full disk."""
     home, (asked, _, result) = first
     folder = next(home.iterdir())
     (tmp_path / folder.name).mkdir()
@@ -93,7 +91,7 @@ def test_programs_that_were_half_written_are_compiled_without_a_word(
     assert ended(kernel(tmp_path)) == (asked, 0, result)
 
 
-def test_a_folder_removed_meanwhile_is_missed_without_a_word(tmp_path, first):
+def test_a_folder_removed_meanwhile_causes_no_message(tmp_path, first):
     _, (asked, _, result) = first
     between = "import shutil; shutil.rmtree(sys.argv[1])"
     assert ended(kernel(tmp_path / "cache", between)) == (asked, 0, result)
