@@ -1,4 +1,4 @@
-"""A right answer is fast enough, even with plain loops, and a verdict is the same twice."""
+"""Right answers are fast enough even as plain loops, and verdicts are repeatable."""
 
 import importlib.util
 import time
