@@ -1,1 +1,1 @@
-"""Small JAX helpers for the road from MLE to EM to VAE, one idea a module."""
+"""Small JAX helpers for the road from MLE to EM to VAE, one idea per module."""

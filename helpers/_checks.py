@@ -1,17 +1,32 @@
-"""What a valid argument is, and the decorator that asks it of a public function.
+"""Check the arguments of the public functions, so that their bodies are only formulas.
 
-A function's annotations are its contract:
+The decorator `checked` reads the annotations of a function and takes them as a contract
+for its arguments:
 
     @checked
     def log_prob(params: Mixture, x: Float[Array, "n d"]) -> Float[Array, " n"]:
         return logsumexp(log_joint(params, x), axis=1)
 
-`checked` turns each argument into what its annotation says, or raises a ValueError that
-names the argument, says what came and what was expected. Then it runs the function
-compiled. The function itself is left with its formula.
+    log_prob(params, [[1, 2, 3]])     # params.means has shape (k, d) = (2, 2)
+    ValueError: x: got shape (1, 3), expected (n, d) with d = 2
 
-Shapes are checked always; values only where there are any, so that `jit`, `vmap` and
-`grad` see no difference.
+A call first converts and checks each argument, in order, as its annotation says:
+
+- `Float[Array, "n d"]`: whatever NumPy can read as real numbers becomes an array of
+  floats with two axes. An axis name stands for one length in the whole call: here
+  `params` has fixed d, so x must have d columns. All numbers must be finite.
+- a NamedTuple such as `Mixture`: each field is checked by the annotation of the field.
+- `int`: a whole number of at least 1. `bool`: True or False. `Literal["a", "b"]`: one
+  of these words. `Callable`: a function. `Key[Array, ""]`: a key of `jax.random.key`.
+- `Annotated[..., check]`: checked by a function of this module, such as `positive` or
+  `simplex`, that is given the argument's name, its value, the shapes that are allowed
+  and the lengths of the axes so far.
+
+Then it runs the function, compiled by `jax.jit`. A wrong argument raises a ValueError
+with its name, what was given and what was expected.
+
+Inside `jit`, `vmap` or `grad` an argument has a shape but no values yet. Shapes are
+checked there too; values are checked only if there are any.
 """
 
 import collections.abc
@@ -32,30 +47,34 @@ from jaxtyping import AbstractArray, Array, Float
 
 from helpers import _functions
 
-# Entries that are looked at together.
+# How many entries of an array are checked at a time.
 BLOCK = 2**18
 
 
-def checked(function=None, *, given=None, result=None, compiled=True):
+def checked(function=None, *, check_together=None, check_result=None, compiled=True):
     """Check a function's arguments by their annotations, and compile the function.
 
-    An array annotation asks for floats of that shape, where an axis that an earlier
-    argument has named must have the same length. A NamedTuple is checked field by
-    field, `int` is a count of at least 1, `Literal` one of its words, and
-    `Annotated[..., check]` adds a check of this module, such as `positive`. Arguments
-    that are no arrays (counts, words, functions) are constants of the program. For a
-    `Callable` see `_functions`: a function that has changed is never run as it was.
+    The head of this module says what the annotations mean. In the compiled program,
+    arguments that are not arrays (counts, words, functions) are constants. A function
+    that a student passes in may change between two calls; see `_functions`.
 
     Args:
-        function: what to wrap.
-        given: called with the valid arguments by name; raises what concerns several
-            of them at once.
-        result: called with the outcome and then the arguments by name, where there are
-            values to look at; returns what the caller gets, or raises.
-        compiled: False for a function that only puts others together.
+        function: the function to wrap.
+        check_together: for conditions that involve several arguments. It is called with
+            all the valid arguments by name, and raises a ValueError if they do not fit
+            together.
+        check_result: for conditions that only the result shows. It is called with the
+            result, and with the arguments by name, and raises a ValueError. It is
+            skipped inside `jit`, `vmap` and `grad`, where there are no values.
+        compiled: False for a function that only calls others, which are compiled.
     """
     if function is None:
-        return functools.partial(checked, given=given, result=result, compiled=compiled)
+        return functools.partial(
+            checked,
+            check_together=check_together,
+            check_result=check_result,
+            compiled=compiled,
+        )
     signature = inspect.signature(function)
     hints = typing.get_type_hints(function, include_extras=True)
     parameters = signature.parameters.values()
@@ -67,24 +86,26 @@ def checked(function=None, *, given=None, result=None, compiled=True):
 
     @functools.wraps(function)
     def with_valid_arguments(*args, **kwargs):
-        given_here = dict(zip(positional, args, strict=False)) | kwargs
-        if len(given_here) < len(args) + len(kwargs) or not kwargs.keys() <= names:
-            signature.bind(*args, **kwargs)  # says in Python's words what is wrong
-        sizes = {}
+        given = dict(zip(positional, args, strict=False)) | kwargs
+        if len(given) < len(args) + len(kwargs) or not kwargs.keys() <= names:
+            signature.bind(*args, **kwargs)  # raises Python's own TypeError
+        sizes = {}  # the length of each named axis so far
         arguments = {}
         for name, read in contract.items():
-            if name in given_here:
-                arguments[name] = read(name, given_here[name], sizes)
+            if name in given:
+                arguments[name] = read(name, given[name], sizes)
             elif name in defaults:
                 arguments[name] = read(name, defaults[name], sizes)
             else:
-                signature.bind(*args, **kwargs)  # something is missing
-        if given is not None:
-            given(**arguments)
-        outcome = run(**arguments)
-        if result is not None and not any(map(is_traced, jax.tree.leaves(outcome))):
-            outcome = result(outcome, **arguments)
-        return outcome
+                signature.bind(*args, **kwargs)  # an argument is missing: TypeError
+        if check_together is not None:
+            check_together(**arguments)
+        result = run(**arguments)
+        if check_result is not None:
+            has_values = not any(map(is_traced, jax.tree.leaves(result)))
+            if has_values:
+                check_result(result, **arguments)
+        return result
 
     return with_valid_arguments
 
@@ -98,9 +119,10 @@ def _compiled(function, hints, names):
 
 @functools.cache
 def reader(annotation):
-    """Return what makes a value valid: a function of its name, it, and known sizes.
+    """Return a function that converts and checks a value as an annotation says.
 
-    Lengths of axes are kept in the sizes, so that a later argument must agree.
+    It is called with the argument's name, its value, and the lengths of the named axes
+    so far; it adds those of this value to them, so that later arguments must agree.
     """
     options = _options(annotation)
     kinds = [kind for kind, _ in options]
@@ -181,11 +203,11 @@ def not_negative(name, value, *shapes, **sizes):
 
 
 def simplex(name, value, *shapes, **sizes):
-    """Return `value` as probabilities that sum to one, along the last axis."""
+    """Return `value` as probabilities that sum to one along the last axis."""
     array = not_negative(name, value, *shapes, **sizes)
     if not is_traced(array):
         totals = np.asarray(array, dtype=float).sum(axis=-1)
-        # k summands, each rounded once: a bound on the rounding error
+        # a bound on the rounding error of a sum of k numbers, each of them rounded
         error = 4 * array.shape[-1] * float(jnp.finfo(array.dtype).eps)
         bad = np.argwhere(np.abs(totals - 1.0) > error)
         if len(bad):
@@ -236,10 +258,10 @@ def _positive_definite(name, index, matrix, dtype):
             f"{name}: got the variance {variances.min():.4g} in matrix {index}, "
             "expected all above 0"
         )
-    # as correlations, so that it makes no difference in which units a column is
+    # Correlations are checked, so that the units of the columns make no difference.
     scale = np.sqrt(variances)
     least = np.linalg.eigvalsh(matrix / scale[:, None] / scale[None, :])[0]
-    # an eigenvalue of 0 comes out of rounding as this, with either sign
+    # Because of rounding, an eigenvalue of 0 may be computed as up to this, + or -.
     error = len(matrix) * float(jnp.finfo(dtype).eps)
     if least < -error:
         raise ValueError(
@@ -249,17 +271,17 @@ def _positive_definite(name, index, matrix, dtype):
     if least <= error:
         advice = ", or compute in float64" if dtype == jnp.float32 else ""
         raise ValueError(
-            f"{name}: got an eigenvalue that is too small beside the largest for "
-            f"{dtype} in matrix {index}, expected a positive definite one, whose "
+            f"{name}: got an eigenvalue in matrix {index} that is too small compared "
+            f"with the largest for {dtype}, expected a positive definite matrix, whose "
             f"columns do not depend on each other; leave a column out{advice}"
         )
 
 
 def at_least_distinct(name, x, least, parts=None):
-    """Raise unless the points `n d` have at least so many distinct ones.
+    """Raise unless at least this many of the points `n d` are distinct.
 
-    Points in float32 must also be far enough apart for it. `parts` are arrays of rows,
-    where the points are not in memory.
+    Points in float32 must also be far enough apart for float32 to distinguish them. If
+    the points are not in memory, `parts` are arrays of their rows.
     """
     if is_traced(x):
         return
@@ -268,9 +290,9 @@ def at_least_distinct(name, x, least, parts=None):
         if x.dtype == jnp.float32:
             for part in parts:
                 told_apart(name, *_ends(part))
-        if not x.is_fully_addressable:  # other processes may have the others
+        if not x.is_fully_addressable:  # other processes may hold further points
             return
-    # row by row, since the first few nearly always suffice
+    # The first few rows are nearly always enough, so they are compared one by one.
     distinct = set()
     for part in parts:
         for start in range(0, len(part), 1024):
@@ -287,8 +309,8 @@ def at_least_distinct(name, x, least, parts=None):
 
 
 def _ends(points):
-    """The least and the greatest number of each column."""
-    # many rows side by side, since NumPy takes one short row after another slowly
+    """The smallest and the largest number in each column."""
+    # Many rows are put side by side, because NumPy is slow on many short rows.
     n, d = points.shape
     rows = n // 256 * 256
     wide = points[:rows].reshape(-1, 256 * d) if rows else points[:1]
@@ -301,13 +323,13 @@ def _ends(points):
 
 
 def told_apart(name, low, high):
-    """Raise where float32 rounds columns between `low` and `high` too coarsely."""
+    """Raise if float32 cannot tell apart the numbers of a column, `low` to `high`."""
     sizes = np.maximum(np.abs(low), np.abs(high))
     ranges = np.asarray(high, float) - low
-    if (ranges > sizes / 1024).all():  # far from any doubt
+    if (ranges > sizes / 1024).all():  # the usual case, without any doubt
         return
     steps = np.spacing(np.asarray(sizes, np.float32)).astype(float)
-    # a column that is constant, up to rounding in double precision, has no range
+    # A column that is constant, up to rounding in double precision, is fine.
     some = ranges > 64 * np.finfo(float).eps * sizes
     bad = np.flatnonzero(some & (steps > ranges / 100))
     if len(bad):
@@ -315,7 +337,8 @@ def told_apart(name, low, high):
         raise ValueError(
             f"{name}: got numbers up to {sizes[column]:.4g} in column {column} that "
             f"lie within {ranges[column]:.2g} of each other, where float32 has steps "
-            f"of {steps[column]:.2g}, expected points that it can tell apart; {_APART}"
+            f"of {steps[column]:.2g}, expected points that float32 can tell apart; "
+            f"{_APART}"
         )
 
 
@@ -327,7 +350,7 @@ _APART = (
 
 def one_of(name, value, *choices):
     """Return `value` if it is one of the choices."""
-    # by hand, since an array compares entry by entry
+    # `in` would compare an array entry by entry.
     if not any(type(value) in (type(c), np.bool) and value == c for c in choices):
         expected = " or ".join(map(repr, choices))
         raise ValueError(f"{name}: got {value!r:.60}, expected {expected}")
@@ -378,14 +401,14 @@ def function(name, value):
     return value
 
 
-# How annotations say it.
+# Annotations that several modules use.
 Positive = Annotated[float | Float[Array, ""], positive]
 NotNegative = Annotated[float | Float[Array, ""], not_negative]
 Optimizer = Annotated[Any, optimizer]
 
 
 def _options(annotation):
-    """What an annotation allows, each with its check, which only `Annotated` has."""
+    """The alternatives in an annotation, each with its check or None."""
     if typing.get_origin(annotation) is Annotated:
         check = annotation.__metadata__[0]
         return [(kind, check) for kind, _ in _options(annotation.__origin__)]
@@ -416,7 +439,7 @@ def _is_key(kind):
 
 
 def _may_be_traced(annotation):
-    """Whether it holds arrays, or says nothing: then it may."""
+    """Whether a value may be an array in the program, rather than a constant of it."""
     return annotation is Any or any(
         _is_array(kind) or hasattr(kind, "_fields") for kind, _ in _options(annotation)
     )
@@ -428,7 +451,7 @@ def _valid_tuple(name, value, kind, sizes):
             f"{name}: got {type(value).__name__}, expected "
             f"{kind.__name__}({', '.join(kind._fields)})"
         )
-    if hasattr(kind, "_valid"):  # what its fields alone do not say
+    if hasattr(kind, "_valid"):  # conditions that involve several of its fields
         return value._valid(name, sizes)
     return kind(
         *(
@@ -445,7 +468,7 @@ def _contract_of_fields(kind):
 
 
 def _sizes(shape, shapes, sizes):
-    """The axes' lengths by name, from the shape that fits."""
+    """The lengths of the axes by name, from the shape that fits."""
     axes = next(_axes(s) for s in shapes if _fits(shape, _axes(s), sizes))
     return dict(zip(axes, shape, strict=True))
 
@@ -456,10 +479,10 @@ def is_traced(value):
 
 
 def _floats(name, value, of_points=False):
-    """A value as an array of floats on the device, in the precision that it has.
+    """A value as an array of floats on the device, in its own precision.
 
-    Whole numbers become floats before they reach the device, which would wrap them to
-    32 bits. Half precision is computed in float32: its sums would overflow.
+    Whole numbers become floats before they reach the device, because the device would
+    wrap them to 32 bits. Half precision becomes float32, because sums would overflow.
     """
     if isinstance(value, jax.Array):
         if jnp.issubdtype(value.dtype, jnp.complexfloating):
@@ -487,9 +510,9 @@ def _floats(name, value, of_points=False):
             told_apart(name, *_ends(array))
         array = narrow
     if type(value) in (bool, int, float):
-        # Python's numbers have no precision of their own: they take their partner's
+        # JAX gives a Python number the precision of the array it is combined with.
         return jax.device_put(float(value))
-    # jnp.asarray would compile a program for each new shape
+    # `jnp.asarray` would compile a program for each new shape.
     return jax.device_put(array, may_alias=False)
 
 
@@ -499,8 +522,8 @@ def _stacked(name, value):
         return jnp.asarray(value, dtype=float)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"{name}: got {type(value).__name__}, expected real numbers in rows of one "
-            "length"
+            f"{name}: got {type(value).__name__}, expected real numbers in rows of "
+            "equal length"
         ) from error
 
 
@@ -511,7 +534,6 @@ def _numpy_floats(name, value):
     if np.ma.isMaskedArray(value):
         _no_gaps(name, "a masked entry", np.ma.getmaskarray(value))
         value = value.data
-    came = f"{name}: got {type(value).__name__} {value!r:.60}, expected real numbers"
     try:
         array = np.asarray(value)
         kind, size = array.dtype.kind, array.dtype.itemsize
@@ -524,16 +546,22 @@ def _numpy_floats(name, value):
             single = half or (kind == "f" and size == 4)
             return array.astype(np.float32 if single else np.float64)
     except (TypeError, OverflowError) as error:
-        raise ValueError(came) from error
+        raise ValueError(_no_real_numbers(name, value)) from error
     except ValueError as error:
         if str(error).startswith(f"{name}: "):
             raise
-        raise ValueError(f"{came} in rows of one length") from error
+        message = f"{_no_real_numbers(name, value)} in rows of equal length"
+        raise ValueError(message) from error
     raise ValueError(f"{name}: got complex numbers, expected real numbers")
 
 
+def _no_real_numbers(name, value):
+    """Say what came instead of real numbers. Only for errors: to print is slow."""
+    return f"{name}: got {type(value).__name__} {value!r:.60}, expected real numbers"
+
+
 def _only_numbers(name, objects):
-    """Raise at the first Python object that is no real number."""
+    """Raise at the first Python object that is not a real number."""
     for where, entry in np.ndenumerate(objects):
         if not isinstance(entry, numbers.Real | np.bool | decimal.Decimal):
             raise ValueError(
@@ -597,7 +625,7 @@ def _every(name, array, condition, expected):
     if is_traced(array):
         return
     for start, part in _parts(array):
-        # a mask of all the entries would be memory that grows with them
+        # Block by block, because a mask of all entries would take memory like them.
         flat = part.reshape(-1)
         blocks = (flat[i : i + BLOCK] for i in range(0, part.size, BLOCK))
         if all(condition(block).all() for block in blocks):
@@ -612,8 +640,8 @@ def _every(name, array, condition, expected):
 def _parts(array):
     """Where each part of an array starts, and its entries, as far as they are here.
 
-    Spread over devices an array is looked at part by part, and over processes each
-    looks at its own: to bring it together could take more memory than there is.
+    An array that is spread over devices is checked part by part, and each process
+    checks only its own parts: bringing them together could take too much memory.
     """
     if array.is_fully_replicated:
         return [(0, np.asarray(array))]

@@ -1,10 +1,28 @@
-"""Compile what calls somebody's Python function, and never run a version gone stale.
+"""Compile code that calls a student's function, without ever using an outdated version.
 
-`jax.jit` takes a function for the same as long as it is the same object. A student's f
-may read a number that changes, or be defined again. So a program is kept for what f is
-made of: its code, and the values of all that the code reads. Where one of these can
-change unseen (a list, an object, a file), f is called uncompiled, which is slower and
-always right.
+The problem, in a notebook:
+
+    scale = 2.0
+    def f(z):
+        return scale * z.sum()
+
+    jax.jit(f)(z)       # compiles f with scale = 2
+    scale = 3.0
+    jax.jit(f)(z)       # still uses 2: f is the same object, so `jit` does not retrace
+
+So this module asks what f is made of, and keeps a compiled program for that:
+
+1. `made_of` collects the code of f and the values of everything that the code reads:
+   globals, variables of enclosing functions, default arguments, and the same for the
+   functions that f calls. The names of the globals are in f's bytecode (`_reads`).
+2. If a program for the same code and the same values exists, it is used. Otherwise a
+   new one is compiled.
+3. If f reads something that can change without a sign, such as a list, an object or a
+   file, or writes to something, `made_of` raises `Unknown`. Then f is called without
+   compiling, which is slower but always right.
+
+Tracing f again at every call would be simpler, but it takes much longer than the
+compiled program itself.
 """
 
 import dis
@@ -19,31 +37,34 @@ import jax
 import numpy as np
 import optax
 
-# Programs that are kept, each of about a megabyte.
+# How many programs are kept; each takes about a megabyte.
 KEPT = 32
-# Larger arrays of NumPy's, which can be written to, are not compared by their entries.
+# A NumPy array can be written to, so it is compared entry by entry. One that is larger
+# than this counts as Unknown.
 MAX_BYTES = 2**16
-# What these packages define is taken to stay as it is.
+# Functions of these packages are assumed not to change.
 LIBRARIES = {"jax", "math", "numpy", "optax", "helpers"}
-# What a library's functions of these names return depends on more than arguments.
+# But the result of these depends on more than their arguments (a file, a random state).
 IMPURE = {"fromfile", "genfromtxt", "load", "loadtxt", "memmap", "random"}
 PURE_BUILTINS = {
     *(abs, all, any, bool, complex, divmod, enumerate, float, int, isinstance, len),
     *(list, map, max, min, pow, range, reversed, round, slice, sorted, sum, tuple, zip),
 }
+# Bytecode instructions that read a global.
 READS = {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"}
-# Instructions that reach out of a function.
+# Bytecode instructions that change something outside of a function.
 REACHES_OUT = ("IMPORT_", "STORE_ATTR", "STORE_GLOBAL", "STORE_SLICE", "STORE_SUBSCR")
 REACHES_OUT += ("DELETE_ATTR", "DELETE_GLOBAL", "DELETE_SUBSCR")
 
 
 def run(function, constants, **arguments):
-    """Call `function(**arguments)`, compiled where that is safe.
+    """Call `function(**arguments)`, compiled if that is safe.
 
-    The arguments named in `constants`, and words, are constants of the program. A
-    function of one code with ever new values, as a slider makes, would be compiled for
-    each: so when a code comes with other values than at first, it is run uncompiled
-    until the same values come again.
+    The arguments named in `constants`, and strings, are constants of the program.
+
+    With a slider, the same code comes with new values at every move, and compiling for
+    each would be slow. So if a code comes with values other than its first ones, the
+    first call is not compiled; only if the same values come again, the next one is.
     """
     words = [name for name, value in arguments.items() if isinstance(value, str)]
     fixed = {name: arguments.pop(name) for name in {*constants, *words}}
@@ -59,10 +80,10 @@ def run(function, constants, **arguments):
 
 
 def compiled(function, **constants):
-    """Return `function` with these constants, compiled: the same again if it may be.
+    """Return `function` with these constants, compiled.
 
-    Where a constant can change unseen, each call of this compiles again. That is for
-    loops that are long enough to be worth it.
+    If the constants are made of the same as in an earlier call, it is the same program.
+    If one of them is Unknown, each call compiles again; so use this for long loops.
     """
     try:
         return _current_program(function, Recipe(constants)).compiled
@@ -71,14 +92,14 @@ def compiled(function, **constants):
 
 
 class Unknown(Exception):
-    """Something may change without a sign of it."""
+    """Raised for a value that may change without a sign."""
 
 
 class Recipe:
-    """Constants that are equal when they are made of equal things."""
+    """Constants as a key of a cache: equal if they are made of equal parts."""
 
     def __init__(self, constants):
-        """Look at each of them, or raise Unknown."""
+        """Find out what each constant is made of, or raise Unknown."""
         self.constants = constants
         self.parts = tuple(
             (name, made_of(constants[name])) for name in sorted(constants)
@@ -86,32 +107,32 @@ class Recipe:
         self.hash = hash(self.parts)
 
     def __eq__(self, other):
-        """Compare what they are made of."""
+        """Compare the parts."""
         return self.parts == other.parts
 
     def __hash__(self):
-        """Hash what they are made of."""
+        """Hash the parts."""
         return self.hash
 
 
 class Same:
-    """An object that equals only itself. It is kept, so that its id stays its own."""
+    """An object compared by identity. It is kept, so that no other can get its id."""
 
     def __init__(self, value):
         """Keep the object."""
         self.value = value
 
     def __eq__(self, other):
-        """Whether both are one object."""
+        """Whether both hold the same object."""
         return isinstance(other, Same) and self.value is other.value
 
     def __hash__(self):
-        """Hash the object's place."""
+        """Hash the identity of the object."""
         return id(self.value)
 
 
 class Program(NamedTuple):
-    """A compiled function, and when it is used."""
+    """A compiled function, and what decides whether `run` uses it yet."""
 
     recipe: Recipe
     compiled: Callable
@@ -121,8 +142,8 @@ class Program(NamedTuple):
 
 def _current_program(function, recipe):
     program = _program(function, recipe)
-    # For arguments of another shape JAX traces again. Then it must see the functions
-    # of today: those that were equal once may have changed.
+    # For arguments of another shape JAX traces the function again. Then it must see the
+    # functions of this call: those of an earlier, equal call may have changed since.
     program.recipe.constants = recipe.constants
     return program
 
@@ -139,7 +160,7 @@ def _program(function, recipe):
 
 
 def _code(constant, part):
-    """A function's code without what it reads; any other constant as it is."""
+    """The code of a function without the values that it reads, or the part itself."""
     while isinstance(constant, functools.partial):
         constant = constant.func
     return getattr(constant, "__code__", part)
@@ -147,23 +168,28 @@ def _code(constant, part):
 
 @functools.lru_cache(maxsize=KEPT)
 def _programs_of(function, *alike):
-    """Count the programs whose constants differ only in what their code reads."""
+    """Return a counter of the programs that differ only in the values they read."""
     return itertools.count()
 
 
 def made_of(value, names=frozenset(), seen=()):
-    """Return something hashable that is equal for values that act alike, or raise.
+    """Return something hashable that is equal for values that behave alike.
 
     Args:
         value: anything.
-        names: the names that the code which reads this value mentions.
-        seen: functions that this is a part of, since a function can read itself.
+        names: the names in the code that reads this value: for a module, its attributes
+            are among them.
+        seen: the functions that this value is a part of, since a function can call
+            itself.
+
+    Raises:
+        Unknown: the value may change without a sign.
     """
     kind = type(value)
     if value is None or kind in (bool, int, str, bytes, range):
         return kind, value
     if kind in (float, complex):
-        return kind, repr(value)  # nan equals itself, and -0.0 is another than 0.0
+        return kind, repr(value)  # by repr, nan equals nan and -0.0 differs from 0.0
     if isinstance(value, jax.core.Tracer):
         raise Unknown
     if isinstance(value, jax.Array):
@@ -190,7 +216,7 @@ def made_of(value, names=frozenset(), seen=()):
 
 def _entries(array):
     if type(array) is not np.ndarray and not isinstance(array, np.generic):
-        raise Unknown  # a masked array, or another that means more than its entries
+        raise Unknown  # a masked array, for example, is more than its entries
     if array.dtype.hasobject or array.nbytes > MAX_BYTES:
         raise Unknown
     return type(array), array.dtype.str, array.shape, array.tobytes()
@@ -206,7 +232,7 @@ def _module(module, names):
 
 
 def _of_library(value):
-    """Whether a library defines it, under its own name."""
+    """Whether the value is defined by one of the libraries, under its own name."""
     if isinstance(value, np.ufunc):
         return True
     module, name = getattr(value, "__module__", None), getattr(value, "__name__", "")
@@ -224,7 +250,7 @@ def _is_pure_builtin(value):
 
 
 def _function(f, seen):
-    """The code, and all that it reads besides its arguments."""
+    """The code of a function, and everything that it reads besides its arguments."""
     if f in seen:
         return "itself", seen.index(f)
     seen = (*seen, f)
@@ -232,7 +258,7 @@ def _function(f, seen):
     if inside.partition(".")[0] in LIBRARIES:
         if f.__name__ in IMPURE:
             raise Unknown
-        read, names = (), frozenset()  # made by a library, such as `jax.grad(f)`
+        read, names = (), frozenset()  # a library made it, for example `jax.grad(f)`
     else:
         read, names = _reads(code)
     builtins = sys.modules["builtins"].__dict__
@@ -246,7 +272,7 @@ def _function(f, seen):
         except ValueError:  # not defined yet
             held[f"cell {name}"] = Same
     return code, tuple(
-        # `Same` itself stands for what is not there
+        # the class `Same` itself marks a name that has no value
         (name, None if value is Same else made_of(value, names, seen))
         for name, value in held.items()
     )
@@ -254,7 +280,7 @@ def _function(f, seen):
 
 @functools.lru_cache(maxsize=256)
 def _reads(code):
-    """The globals that a code reads, and all names in it; with those inside it."""
+    """The globals that a code reads, and all names in it, inner functions included."""
     read, names = set(), set(code.co_names)
     for instruction in dis.get_instructions(code):
         if instruction.opname in READS:

@@ -1,4 +1,4 @@
-"""What watches over a training: its bar, the interrupt button, non-finite values."""
+"""The loop over epochs: progress bar, interrupt button, and a stop at nan or inf."""
 
 from typing import Any, Literal, NamedTuple
 
@@ -8,7 +8,7 @@ from tqdm.auto import tqdm
 
 
 class Watched(NamedTuple):
-    """How a training went."""
+    """The outcome of a training."""
 
     state: Any  # after the last good epoch
     epochs: list  # what each good epoch reported
@@ -16,15 +16,16 @@ class Watched(NamedTuple):
 
 
 def watch(epoch, state, num_epochs, *, caption, progress):
-    """Run epochs until done, interrupted, or not finite; keep the last good state.
+    """Run the epochs, and stop early if interrupted or if a number is not finite.
 
     Args:
-        epoch: from an epoch's number and the state to the next state and a report: a
-            NamedTuple of numbers. The epoch was good if all of them are finite.
-        state: the start.
-        num_epochs: how many.
-        caption: from a report to the words beside the bar.
-        progress: a bar with the time left; in notebooks and terminals if None.
+        epoch: a function of the epoch's number and the state. It returns the next state
+            and a report, a NamedTuple of numbers; the epoch is good if all of these are
+            finite.
+        state: the state at the start.
+        num_epochs: how many epochs to run.
+        caption: a function of a report that returns the words beside the bar.
+        progress: whether to show the bar; if None, in notebooks and terminals.
 
     Returns:
         Watched.
@@ -49,9 +50,10 @@ def watch(epoch, state, num_epochs, *, caption, progress):
 
 
 def on_automatic_mesh(x):
-    """Return x where it lies, on a mesh whose axes are all automatic.
+    """Return x on the same devices, but on a mesh whose axes are all automatic.
 
-    A shuffle takes its points from all the devices, which an explicit mesh refuses.
+    A shuffle takes points from all devices, which JAX does not allow on a mesh with
+    explicit axes.
     """
     sharding = getattr(x, "sharding", None)
     if not isinstance(sharding, jax.sharding.NamedSharding):

@@ -1,20 +1,25 @@
-"""The evidence lower bound: what any q(z) says about log p(x) (S13 to S17, S22 to S24).
+"""The evidence lower bound (ELBO) on log p(x), for any distribution q(z).
 
-A model comes in as its log joint, so no model is imported:
+The formulas are S13 to S17 and S22 to S24 of the deck. They need only the log joint
+log p(x, z), so each function takes that in place of a model. There are two cases:
 
-- where z can be enumerated, `log_joint` is the array `n k` of log p(x_i, z=k), -inf
-  where p is 0, and `q` an array `n k` of probabilities, each row summing to 1: one
-  value per point comes back;
-- where it cannot, `log_joint` is a function from z `s m` to the `s` values log p(x, z)
-  of one x, and `q` a Gaussian over z: a scalar comes back. A Gaussian of one or two
-  dimensions is laid on a grid, where a smooth density is a table of probabilities, to
-  rounding: this case becomes the first one, and the formulas below hold for both. The
-  keyword `num_nodes` says how many nodes each axis has, see `quadrature.tabulate`.
+- z can be enumerated, as in a mixture. `log_joint` is an array `n k` that holds
+  log p(x_i, z=k), -inf where p is 0, and `q` is an array `n k` of probabilities, each
+  row summing to 1. The result has one value per point.
+- z is continuous. `log_joint` is a function of z for one fixed x: it takes latents
+  `s m` and returns the `s` values of log p(x, z). `q` is a Gaussian over z. The result
+  is a scalar.
 
-Every function raises a ValueError where a shape does not fit, a number is not finite, q
-is not on the simplex, p(x, z) is 0 for every z, a count is below 1, `key` is not a
-typed key, a grid would need more than two dimensions, or a grid is too coarse or too
-short for this model and this q.
+If the Gaussian q has one or two dimensions, both q and the joint are evaluated on a
+fine grid of z. On such a grid a smooth density is as good as a table of probabilities
+(the error is no larger than rounding), so the second case becomes the first, and each
+formula is written only once. The keyword `num_nodes` sets the number of grid nodes per
+axis; see `quadrature.tabulate`.
+
+Every function raises a ValueError if a shape does not fit, a number is not finite, q is
+not on the simplex, p(x, z) is 0 for every z, a count is below 1, `key` is not a typed
+key, the grid would need more than two dimensions, or the grid is too coarse or does not
+reach far enough for this model and this q.
 """
 
 import functools
@@ -32,6 +37,7 @@ from jaxtyping import Array, Float, Key
 from helpers import _checks, gaussian, quadrature
 from helpers._checks import is_traced
 from helpers.gaussian import Gaussian
+from helpers.quadrature import log_mean_exp
 
 __all__ = [
     "Decompositions",
@@ -57,28 +63,28 @@ DENSITY = _checks.reader(Gaussian)
 
 
 class EnergyEntropy(NamedTuple):
-    """E_q log p(x, z) and H(q) = -E_q log q(z): their sum is the bound (S22)."""
+    """E_q log p(x, z) and H(q) = -E_q log q(z); their sum is the bound (S22)."""
 
     energy: Value
     entropy: Value
 
 
 class EvidenceKL(NamedTuple):
-    """log p(x) and KL(q, p(z given x)): their difference is the bound (S23)."""
+    """log p(x) and KL(q || p(z | x)); their difference is the bound (S23)."""
 
     log_evidence: Value
     kl: Value
 
 
 class ReconstructionKL(NamedTuple):
-    """E_q log p(x given z) and KL(q, p(z)): their difference is the bound (S24)."""
+    """E_q log p(x | z) and KL(q || p(z)); their difference is the bound (S24)."""
 
     reconstruction: Value
     kl: Value
 
 
 class Decompositions(NamedTuple):
-    """The three ways to write one bound, each as its two terms."""
+    """The same bound written in three ways, each with two terms."""
 
     energy_entropy: EnergyEntropy
     evidence_kl: EvidenceKL
@@ -86,20 +92,23 @@ class Decompositions(NamedTuple):
 
 
 def expectation(q, values):
-    """E_q of the values, where a q of 0 contributes 0 even to -inf."""
-    # the choice comes first, so that no gradient meets 0 * -inf
+    """E_q of the values. Where q is 0 the contribution is 0, even if the value is -inf.
+
+    The `where` comes before the product, so that no gradient contains 0 * -inf.
+    """
     return (q * jnp.where(q > 0, values, 0)).sum(axis=-1)
 
 
 def log_where_positive(probabilities):
-    """Log of probabilities, with 0 in place of -inf: it is multiplied by 0 there."""
+    """Log of probabilities, but 0 where p is 0: there it is multiplied by 0 anyway."""
     return jnp.log(jnp.where(probabilities > 0, probabilities, 1))
 
 
 def for_any_z(formula):
-    """Check the arguments, lay a Gaussian q on a grid, and compile the formula.
+    """Let a formula for a z that can be enumerated also take a Gaussian q.
 
-    So a formula that is written for a z that can be enumerated holds for both kinds.
+    The decorated function checks its arguments, evaluates a Gaussian q on a grid, and
+    calls the compiled formula with the two arrays.
     """
     compiled = jax.jit(formula)
 
@@ -124,14 +133,15 @@ def elbo(log_joint: LogJoint, q: Q) -> Value:
 
     ELBO(x; q) = E_q log [p(x, z) / q(z)] = sum_z q(z) log [p(x, z) / q(z)] <= log p(x)
 
-    A q of 0 contributes exactly 0; its gradient, infinite in truth, is given as 0.
+    Where q is 0 the term is exactly 0. Its derivative would be infinite there; it is
+    returned as 0.
 
     Args:
-        log_joint: `n k` values, -inf where p is 0; or the function of one x.
+        log_joint: `n k` values, -inf where p is 0; or a function of z, for one x.
         q: `n k` probabilities, each row summing to 1; or a Gaussian over a z of one or
             two dimensions.
-        num_nodes: nodes of the grid on each axis, odd; 2001 for one dimension and 401
-            for two if None.
+        num_nodes: number of grid nodes per axis, odd; if None, 2001 for one dimension
+            and 401 for two.
 
     Returns:
         `n` values (their sum is the bound of S17) or a scalar, in nats.
@@ -143,9 +153,9 @@ def elbo(log_joint: LogJoint, q: Q) -> Value:
 
 @for_any_z
 def gap(log_joint: LogJoint, q: Q) -> Value:
-    """How far the bound lies below log p(x): 0 only for the posterior (S15, S16).
+    """How far the bound lies below log p(x); 0 only if q is the posterior (S15, S16).
 
-    gap = log p(x) - ELBO(x; q),   log p(x) = log sum_z p(x, z)
+    gap = log p(x) - ELBO(x; q) = KL(q || p(z | x)),   log p(x) = log sum_z p(x, z)
 
     Args:
         log_joint: as `elbo`.
@@ -168,11 +178,11 @@ def decompositions(
     *,
     num_nodes: int | None = None,
 ) -> Decompositions:
-    """The bound's three forms, each term summed on its own (S22, S23, S24).
+    """The three forms of the bound, each term computed on its own (S22, S23, S24).
 
-    ELBO = E_q log p(x, z) + H(q)                 `energy_entropy`
-         = log p(x) - KL(q, p(z given x))         `evidence_kl`, (1), the E-step's
-         = E_q log p(x given z) - KL(q, p(z))     `reconstruction_kl`, (2), the M-step's
+    ELBO = E_q log p(x, z) + H(q)             `energy_entropy`
+         = log p(x) - KL(q || p(z | x))       `evidence_kl`, form (1), for the E-step
+         = E_q log p(x | z) - KL(q || p(z))   `reconstruction_kl`, (2), for the M-step
 
     Args:
         log_joint: as `elbo`.
@@ -182,11 +192,11 @@ def decompositions(
 
     Returns:
         Decompositions, each term `n` values or a scalar, in nats. The entropy of a
-        density, unlike that of probabilities, may be negative.
+        density can be negative, unlike the entropy of probabilities.
 
     Raises:
-        ValueError: besides the above, the prior is not on the simplex, or is 0 where q
-            is not, so that log p(x given z) cannot be told from the joint.
+        ValueError: also if the prior is not on the simplex, or if it is 0 where q is
+            not: then log p(x | z) cannot be computed from the joint.
 
     Source: deck, "Decompositions of ELBO".
     """
@@ -203,7 +213,8 @@ def decompositions(
 def energy_entropy(log_joint, q, log_cell):
     """ELBO = E_q log p(x, z) + H(q),   H(q) = -E_q log q(z)   (S22).
 
-    On a grid both are of densities: probabilities divided by the volume of a cell.
+    On a grid, both terms are those of densities: a probability divided by the volume of
+    its cell. `log_cell` is the log of that volume, and 0 if z is enumerated.
     """
     energy = expectation(q, log_joint - log_cell)
     entropy = -expectation(q, log_where_positive(q) - log_cell)
@@ -212,7 +223,7 @@ def energy_entropy(log_joint, q, log_cell):
 
 @jax.jit
 def evidence_kl(log_joint, q):
-    """ELBO = log p(x) - KL(q, p(z given x)),   p(z given x) = p(x, z) / p(x) (S23)."""
+    """ELBO = log p(x) - KL(q || p(z | x)),   p(z | x) = p(x, z) / p(x)   (S23)."""
     log_evidence = logsumexp(log_joint, axis=-1)
     log_posterior = log_joint - log_evidence[..., None]
     return EvidenceKL(
@@ -222,10 +233,7 @@ def evidence_kl(log_joint, q):
 
 @jax.jit
 def reconstruction_kl(log_joint, q, log_prior):
-    """ELBO = E_q log p(x given z) - KL(q, p(z)) (S24).
-
-    p(x given z) = p(x, z) / p(z)
-    """
+    """ELBO = E_q log p(x | z) - KL(q || p(z)),   p(x | z) = p(x, z) / p(z)   (S24)."""
     log_likelihood = log_joint - log_prior
     kl_from_prior = expectation(q, log_where_positive(q) - log_prior)
     return ReconstructionKL(expectation(q, log_likelihood), kl_from_prior)
@@ -234,14 +242,14 @@ def reconstruction_kl(log_joint, q, log_prior):
 def importance_weighted_bound(
     key: Key[Array, ""], log_joint: LogJoint, q: Q, *, num_samples: int
 ) -> Value:
-    """One unbiased draw of the bound that tightens with its number of samples.
+    """One unbiased estimate of L_s, the importance-weighted bound with s samples.
 
     L_s = E log 1/s sum_j p(x, z_j) / q(z_j),   z_j ~ q
     ELBO = L_1 <= L_2 <= ... <= log p(x)
 
-    The expectation is over keys: `vmap` over split keys, and average. A draw has a
-    gradient in a Gaussian q, since its z moves with q (S32), but none in an enumerable
-    one.
+    To estimate the expectation, split the key, `vmap` over the keys and average. The
+    estimate can be differentiated with respect to a Gaussian q, because z is a
+    differentiable function of its parameters (S32), but not if z is enumerated.
 
     Args:
         key: a typed key; every point draws its own z.
@@ -269,7 +277,7 @@ def importance_weighted_bound(
 def importance_weighted_bound_exact(
     log_joint: Float[Array, "n k"], q: Float[Array, "n k"], *, num_samples: int
 ) -> Float[Array, " n"]:
-    """The bound L_s itself, by enumerating all k^s draws of an enumerable z.
+    """L_s exactly, as a sum over all k^s ways to draw s samples of an enumerable z.
 
     L_s = sum_{z_1 ... z_s} q(z_1) ... q(z_s) log 1/s sum_j p(x, z_j) / q(z_j)
 
@@ -288,7 +296,7 @@ def importance_weighted_bound_exact(
     if k**num_samples > 100_000:
         raise ValueError(
             f"num_samples: got {num_samples}, which makes {k}^{num_samples} draws, "
-            "expected at most 100000; use importance_weighted_bound"
+            "expected at most 100000 draws; use importance_weighted_bound instead"
         )
     draws = np.array(list(itertools.product(range(k), repeat=num_samples)))
     log_ratios = (log_joint - log_where_positive(q))[:, draws]
@@ -297,7 +305,7 @@ def importance_weighted_bound_exact(
 
 
 def _enumerated(log_joint, q, num_nodes=None):
-    """A model and a q as arrays over the values of z, or over the cells of a grid."""
+    """Return log_joint and q as arrays over the values of z, or over grid cells."""
     if isinstance(q, Gaussian):
         return quadrature.tabulate(log_joint, q, num_nodes=num_nodes)
     if callable(log_joint):
@@ -319,11 +327,7 @@ def _log_prior(prior, table):
     if not (is_traced(prior) or is_traced(table.q)):
         without = np.asarray(prior) == 0
         if np.any(np.asarray(table.q)[:, without]):
-            raise ValueError("prior: got 0 where q is not, expected entries above 0")
+            raise ValueError(
+                "prior: got 0 where q is above 0, expected entries above 0 there"
+            )
     return log_where_positive(prior)[None, :]
-
-
-@jax.jit
-def log_mean_exp(log_values):
-    """Log of the mean over the last axis."""
-    return logsumexp(log_values, axis=-1) - jnp.log(log_values.shape[-1])

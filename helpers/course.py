@@ -1,7 +1,7 @@
-"""What a notebook's first cell sets up: precision, the compiler, its cache, the style.
+"""Set up a notebook in its first cell: precision, compiler, cache and figure style.
 
-Compiled programs are kept in the reader's own cache folder, so that a notebook runs
-faster the second time. The environment variable COURSE_CACHE=off switches this off;
+Compiled programs are kept in your own cache folder, so that a notebook runs faster the
+second time. The environment variable COURSE_CACHE=off switches this off;
 JAX_COMPILATION_CACHE_DIR chooses another folder.
 """
 
@@ -31,8 +31,9 @@ __all__ = [
     "start",
 ]
 
-# One entry per version of jaxlib, because XLA ends the process at a flag that it does
-# not know. The older code generator takes half the time, and so does less optimisation.
+# One entry per version of jaxlib, because XLA ends the process if it does not know a
+# flag. Compiling takes half the time with the older code generator, and also with less
+# optimisation.
 QUICK = {
     "0.10": "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=1"
 }
@@ -40,8 +41,8 @@ QUICK = {
 # The six notebooks together fill about a tenth of it.
 CACHE_BYTES = 200e6
 
-# A kernel that holds more after a cell gives back what it can. A session on Binder may
-# be ended at 2 GB, and a student may have two notebooks open.
+# If a kernel uses more than this after a cell, it releases what it can. Binder may end
+# a session at 2 GB, and a student may have two notebooks open.
 KERNEL_BYTES = 700e6
 
 
@@ -49,8 +50,8 @@ def start() -> None:
     """Set up a notebook of the course; call it before the first computation.
 
     Numbers are float64, so that identities hold to many digits. Programs are compiled
-    for small problems and kept for the next run, and figures are drawn in the course's
-    style. It may be called again.
+    for small problems and kept for the next run, and figures are drawn in the style of
+    the course. It is safe to call it more than once.
     """
     for_small_problems()
     keep_compiled_programs()
@@ -58,7 +59,7 @@ def start() -> None:
     plotting.use_course_style()
     shell = get_ipython()
     if shell is not None:
-        with contextlib.suppress(ValueError):  # the first time there is none
+        with contextlib.suppress(ValueError):  # not registered yet, the first time
             shell.events.unregister("post_run_cell", _after_a_cell)
         shell.events.register("post_run_cell", _after_a_cell)
 
@@ -70,14 +71,14 @@ def _after_a_cell(result=None):
 def for_small_problems() -> None:
     """Let XLA compile in about half the time, to programs that run more slowly.
 
-    The problems of the notebooks are so small that most of their time is spent
-    compiling. For large problems the opposite is better: EM on many points would take
-    2 to 4 times as long. Long chains of operations (hundreds of them) also compile more
-    slowly than by default.
+    The problems in the notebooks are so small that most of the time is spent compiling.
+    For large problems these settings are worse: EM on many points would take 2 to 4
+    times as long. Long chains of operations (hundreds of them) also compile more slowly
+    than with JAX's defaults.
 
-    XLA reads its flags once, so this must come before JAX's first computation. Flags
-    that the environment's XLA_FLAGS already holds are kept, and take precedence. For a
-    version of jaxlib whose flags are not known here, nothing changes.
+    XLA reads its flags once, so call this before JAX's first computation. Flags that
+    are already in the environment variable XLA_FLAGS are kept and take precedence. For
+    a version of jaxlib whose flags are not known here, nothing changes.
     """
     own = _own_flags()
     given = os.environ.get("XLA_FLAGS", "")
@@ -91,13 +92,13 @@ def _own_flags():
 
 
 def forget_programs_beyond(most: float) -> None:
-    """Let JAX forget its compiled programs where this process holds too much memory.
+    """Let JAX forget its compiled programs if this process uses too much memory.
 
-    A program that is needed again is read from the cache folder, or compiled again.
-    Arrays stay. How much memory is held is known on Linux; elsewhere nothing happens.
+    A program that is needed again is read from the cache folder or compiled again.
+    Arrays stay. The memory in use can be read on Linux; elsewhere nothing happens.
 
     Args:
-        most: bytes that the process may hold.
+        most: the number of bytes that the process may use.
     """
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -107,7 +108,7 @@ def forget_programs_beyond(most: float) -> None:
         return
     jax.clear_caches()
     gc.collect()
-    with contextlib.suppress(OSError, AttributeError):  # glibc alone has it
+    with contextlib.suppress(OSError, AttributeError):  # only glibc has it
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
@@ -115,10 +116,10 @@ def keep_compiled_programs() -> None:
     """Let JAX keep compiled programs in the user's cache folder for the next kernel.
 
     The folder is named after jaxlib's version and the processor's features, since a
-    program compiled on one processor may crash another; JAX itself tells programs
-    apart that were compiled with different XLA_FLAGS. Programs of other versions of
-    jaxlib are removed, and of the rest those that were not used for longest, as far as
-    they exceed 200 MB together. Several kernels may use the folder at once.
+    program compiled on one processor may crash on another. (JAX itself distinguishes
+    programs that were compiled with different XLA_FLAGS.) Programs of other versions of
+    jaxlib are removed. If the rest takes more than 200 MB, the least recently used
+    programs are removed too. Several kernels can use the folder at the same time.
 
     Nothing happens, and nothing is said, if the folder cannot be written, if the
     environment variable COURSE_CACHE is "off", or if the user has told JAX what to do
@@ -144,20 +145,20 @@ def keep_compiled_programs() -> None:
 
 
 def _processor_digest():
-    """Return a short digest of what decides whether a program runs here."""
+    """Return a short digest of the processor features that programs depend on."""
     features = [platform.machine()]
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
         chosen = ("model name", "flags", "Features", "CPU part")
         features += sorted({line for line in lines if line.startswith(chosen)})
-    except OSError:  # not Linux: what NumPy found for its own use
+    except OSError:  # not Linux: use the features that NumPy has found
         features += np.show_config(mode="dicts")["SIMD Extensions"]["found"]
     return hashlib.sha256("\n".join(features).encode()).hexdigest()[:12]
 
 
 def _can_be_written(folder):
-    """Make the folder and the two above it, but no home for a user who has none."""
-    if not folder.is_absolute():  # nobody knows where the home would be
+    """Make the folder and the two above it, but not a home for a user without one."""
+    if not folder.is_absolute():  # then the user's home is not known
         return False
     try:
         for each in (folder.parents[1], folder.parents[0], folder):
@@ -169,7 +170,7 @@ def _can_be_written(folder):
 
 
 def _remove_old_programs(root):
-    """Keep only programs of this version of jaxlib, and of those the last used."""
+    """Keep only programs of this jaxlib version, and those that were used last."""
     for folder in root.glob("jaxlib-*"):
         if not folder.name.startswith(f"jaxlib-{jaxlib.__version__}-"):
             shutil.rmtree(folder, ignore_errors=True)

@@ -1,13 +1,14 @@
-"""Case 3: a decoder network maps z nonlinearly to x, and z can no longer be summed out.
+"""Case 3: a decoder network maps z nonlinearly to x, so log p(x) has no closed form.
 
-z ~ N(0, I) and x given z ~ N(decode(z), sigma_x^2 I) (S10, S25). While z has one
-dimension the integral over it is still cheap, so here the truth is known: by
-quadrature, to rounding. With more dimensions only sampling is left.
+z ~ N(0, I) and x | z ~ N(decode(z), sigma_x^2 I) (S10, S25). If z has one dimension,
+the integral over z can still be computed by quadrature, with no error beyond rounding,
+so there the true log p(x) and the true posterior are known. In more dimensions we have
+to sample.
 
-In all functions `params` is the network from z `m` to x `d`, and `sigma_x` the known
-standard deviation of x given z. Each raises a ValueError where a shape does not fit, a
-number is not finite, `sigma_x` is not above 0, a count is below 1, or `key` is not a
-typed key.
+In all functions `params` is the network from z `m` to x `d`, and `sigma_x` is the known
+standard deviation of x given z. Each function raises a ValueError if a shape does not
+fit, a number is not finite, `sigma_x` is not above 0, a count is below 1, or `key` is
+not a typed key.
 """
 
 from typing import Annotated
@@ -15,13 +16,13 @@ from typing import Annotated
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, Key
 
 from helpers import gaussian, network, quadrature
 from helpers._checks import Positive, checked, is_traced, reader
 from helpers.gaussian import Gaussian
 from helpers.network import MLP, init
+from helpers.quadrature import log_mean_exp
 
 __all__ = [
     "bent_line",
@@ -38,13 +39,13 @@ NUM_NODES = quadrature.NUM_NODES[1]
 
 
 def bent_line() -> MLP:
-    """The 1-3-2 decoder of the notebooks, its weights written out: a horseshoe.
+    """The decoder of the notebooks, of 1, 3 and 2 units: a curve like a horseshoe.
 
     x_1 = 3 tanh(1.5 z + 1.5) - 3 tanh(1.5 z - 1.5) - 3
     x_2 = 3 tanh(0.9 z)
 
-    Its two arms are about 6 apart, so a point between them has a posterior with two
-    modes: no Gaussian q can be exact there.
+    The two arms of the curve are about 6 apart, so a point between them has a posterior
+    with two modes, which no Gaussian q can match exactly.
     """
     hidden, output = [[1.5, 1.5, 0.9]], [[3.0, 0.0], [-3.0, 0.0], [0.0, 3.0]]
     params = MLP(
@@ -56,7 +57,7 @@ def bent_line() -> MLP:
 
 @checked
 def decode(params: MLP, z: Float[Array, "s m"]) -> Float[Array, "s d"]:
-    """The centre of p(x given z) for each z: the network's output (S10).
+    """The mean of p(x | z) for each z, which is the network's output (S10).
 
     Args:
         params: the decoder.
@@ -78,7 +79,7 @@ def log_joint(
     *,
     sigma_x: Positive = 1.0,
 ) -> Float[Array, "n s"]:
-    """Log joint of every point with every latent (S10, S25).
+    """Log joint of every pair of a point and a latent (S10, S25).
 
     log p(x, z) = log N(z; 0, I) + log N(x; decode(z), sigma_x^2 I)
 
@@ -89,7 +90,7 @@ def log_joint(
         sigma_x: the standard deviation of x given z.
 
     Returns:
-        `n s` values, in nats: the same layout as a mixture's log joint.
+        `n s` values, in nats, laid out like a mixture's log joint.
 
     Source: deck, "Difficulties of MLE (3)"; Kingma and Welling 2014.
     """
@@ -102,13 +103,13 @@ def log_joint(
 
 
 def prior(params: MLP) -> Gaussian:
-    """p(z) = N(0, I) over the latent that the network takes (S10).
+    """The prior p(z) = N(0, I), of as many dimensions as the network has inputs (S10).
 
     Args:
         params: the decoder.
 
     Returns:
-        Gaussian with mean `m` and variance scalar, of the network's precision.
+        Gaussian with mean `m` and a scalar variance, in the network's dtype.
 
     Source: deck, "Difficulties of MLE (3)".
     """
@@ -128,21 +129,21 @@ def log_marginal_quadrature(
 
     log p(x) = log integral p(x, z) dz, by the trapezoidal rule on [-10, 10]
 
-    The rule is checked against itself with every other node. Under `jit`, where there
-    are no values to look at, this check is left out.
+    The result is compared with the same rule on every other node. Inside `jit` there
+    are no values to compare, so this check is skipped.
 
     Args:
         params: a decoder of a one-dimensional z.
         x: points `n d`.
         sigma_x: the standard deviation of x given z.
-        num_nodes: nodes of the rule, odd.
+        num_nodes: number of nodes of the rule, odd.
 
     Returns:
         `n` values, in nats.
 
     Raises:
-        ValueError: besides the above, z has more dimensions than one; or the nodes are
-            too few for this `sigma_x`, so that the two rules disagree.
+        ValueError: also if z has more than one dimension, or if there are too few nodes
+            for this `sigma_x`, so that the two rules disagree.
 
     Source: deck, "Difficulties of MLE (3)", first line of the integral.
     """
@@ -152,8 +153,9 @@ def log_marginal_quadrature(
         allowed = np.sqrt(eps) * (1 + np.abs(np.asarray(log_marginal)))
         if (np.asarray(change) > allowed).any():
             raise ValueError(
-                f"num_nodes: got {num_nodes}, too few for sigma_x = {sigma_x}: half as "
-                f"many change log p(x) by {change.max():.1e} nats; give more"
+                f"num_nodes: got {num_nodes}, which is too few for sigma_x = {sigma_x}:"
+                f" with half as many, log p(x) changes by {change.max():.1e} nats; use "
+                "more nodes"
             )
     return log_marginal
 
@@ -163,7 +165,7 @@ def _integral_over_z(params, x, sigma_x, num_nodes):
     if latents != 1:
         raise ValueError(
             f"params: got a decoder of a {latents}-dimensional z, expected one "
-            "dimension; use log_marginal_importance"
+            "dimension; use log_marginal_importance instead"
         )
     z, spacing = np.linspace(
         -quadrature.Z_MAX, quadrature.Z_MAX, num_nodes, retstep=True
@@ -174,7 +176,7 @@ def _integral_over_z(params, x, sigma_x, num_nodes):
 
 
 def _over_z(name, q, sizes):
-    """A Gaussian over the network's inputs `m`, not over the points `d`."""
+    """Check a Gaussian over z, whose dimension is the `m` of the network's inputs."""
     return reader(Gaussian)(name, q, {"d": sizes["m"]})
 
 
@@ -192,11 +194,12 @@ def log_marginal_importance(
 
     log p(x) ~ log 1/S sum_s p(x, z_s) / q(z_s),   z_s ~ q
 
-    Without a proposal q is the prior, which is plain Monte Carlo. The average inside
-    the logarithm is unbiased; its logarithm is too low on average (S13).
+    Without a proposal, q is the prior, which is plain Monte Carlo. The average inside
+    the logarithm is an unbiased estimate of p(x); its logarithm is too low on average,
+    by Jensen's inequality (S13).
 
     Args:
-        key: a typed key; all points share the draws.
+        key: a typed key; all points share the same samples of z.
         params: the decoder.
         x: points `n d`.
         num_samples: S, at least 1.
@@ -212,7 +215,7 @@ def log_marginal_importance(
     z = gaussian.sample(key, q, num_samples)
     log_q = gaussian.log_prob(q, z)
     log_ratios = log_joint(params, x, z, sigma_x=sigma_x) - log_q[None, :]
-    return logsumexp(log_ratios, axis=1) - jnp.log(num_samples)
+    return log_mean_exp(log_ratios)
 
 
 @checked(compiled=False)
@@ -223,34 +226,34 @@ def posterior_on_grid(
     *,
     sigma_x: Positive = 1.0,
 ) -> Float[Array, "n s"]:
-    """Exact posterior density of a one-dimensional z at chosen values (S16).
+    """Exact posterior density of a one-dimensional z, at values of your choice (S16).
 
-    p(z given x) = p(x, z) / p(x), with p(x) by quadrature, checked as there
+    p(z | x) = p(x, z) / p(x), with p(x) computed by `log_marginal_quadrature`'s rule
 
     Args:
         params: a decoder of a one-dimensional z.
         x: points `n d`.
-        z: where to evaluate, `s 1`; any values, in any order.
+        z: where to evaluate the density, `s 1`; any values, in any order.
         sigma_x: the standard deviation of x given z.
 
     Returns:
         `n s` densities, per unit of z.
 
     Raises:
-        ValueError: as `log_marginal_quadrature`; or a posterior so narrow that its
-            height is not known to a thousandth.
+        ValueError: as `log_marginal_quadrature`; also if a posterior is so narrow that
+            its height cannot be computed to one part in a thousand.
 
     Source: deck, "Evidence Lower Bound".
     """
     log_marginal, change = _integral_over_z(params, x, sigma_x, NUM_NODES)
     if not is_traced(log_marginal):
-        # a density needs log p(x) to so many nats, however large it is
+        # An error of 1e-3 nats in log p(x) is a relative error of 1e-3 in the density.
         worst = np.asarray(change).argmax()
         if change[worst] > 1e-3:
             raise ValueError(
                 f"x: got a point, x[{worst}], whose posterior is too narrow for the "
-                f"{NUM_NODES} nodes of the quadrature, expected one nearer to the "
-                f"curve or a sigma_x above {sigma_x}"
+                f"{NUM_NODES} nodes of the quadrature, expected a point nearer to the "
+                f"curve, or a sigma_x above {sigma_x}"
             )
     return _ratio(log_joint(params, x, z, sigma_x=sigma_x), log_marginal)
 
@@ -264,16 +267,16 @@ def _ratio(log_joint, log_marginal):
 def sample(
     key: Key[Array, ""], params: MLP, num_samples: int, *, sigma_x: Positive = 1.0
 ) -> tuple[Float[Array, "n d"], Float[Array, "n m"]]:
-    """Ancestral samples: z from the prior, then x around decode(z) (S10, S25).
+    """Ancestral sampling: draw z from the prior, then x from p(x | z) (S10, S25).
 
     Args:
         key: a typed key.
         params: the decoder.
-        num_samples: how many, at least 1.
+        num_samples: how many samples, at least 1.
         sigma_x: the standard deviation of x given z.
 
     Returns:
-        points `n d`, and the latent `n m` that each came from.
+        points `n d`, and the latent `n m` that each was generated from.
 
     Source: deck, "Difficulties of MLE (3)".
     """

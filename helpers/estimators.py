@@ -1,18 +1,18 @@
-"""The gradient of E_q f(z) in q's own parameters, sample by sample (S31 to S33).
+"""Estimate the gradient of E_q f(z) with respect to the parameters of q (S31 to S33).
 
-q = N(mean, diag(sigma)^2) is moved, and the average of f under it with it. All here is
-in (mean, sigma), as an encoder gives them and as the slide has them: sigma is the
-standard deviation, the root of the variance that `Gaussian` holds. A variance shared
-by all dimensions counts as one sigma per dimension, all equal; the gradient in the
-shared sigma is the sum over them.
+q = N(mean, diag(sigma)^2), and the question is how E_q f(z) changes when mean or sigma
+does. As on the slide, and as an encoder returns it, sigma is the standard deviation:
+the square root of the variance in `Gaussian`. If all dimensions share one variance,
+each still has its own sigma here, and these are equal; the gradient with respect to the
+shared sigma is the sum over the dimensions.
 
-f is any function of one z `d` to a scalar, written with `jax.numpy`. It may be changed
-or defined again at any time: a compiled version is used only while all that it is made
-of is the same, see `_functions`.
+f is any function that takes one z `d` to a scalar, written with `jax.numpy`. You may
+change f, or what it reads, at any time: a compiled version is used only as long as
+nothing that it is made of has changed; see `_functions`.
 
-Every function raises a ValueError where q is no Gaussian of positive variance, f is no
-scalar, a value or slope of f is not finite, a count is below 1, or `key` is not a typed
-key.
+Every function raises a ValueError if q is not a Gaussian with a positive variance, f
+does not return a scalar, a value or derivative of f is not finite, a count is below 1,
+or `key` is not a typed key.
 """
 
 from collections.abc import Callable
@@ -30,13 +30,14 @@ from helpers.gaussian import Gaussian
 
 __all__ = ["Gradients", "exact_gradient", "pathwise", "score_function"]
 
-# NumPy's nodes are exact to rounding up to here, and memory ends at so many points.
+# Up to here NumPy's Gauss-Hermite nodes are exact up to rounding.
 MAX_NODES = 256
+# More points than this would take too much memory.
 MAX_POINTS = 1_000_000
 
 
 class Gradients(NamedTuple):
-    """d E_q f / d mean and d E_q f / d sigma: one estimate per sample, or the truth."""
+    """d E_q f / d mean and d E_q f / d sigma: one estimate per sample, or exact."""
 
     mean: Float[Array, "*s d"]
     sigma: Float[Array, "*s d"]
@@ -44,10 +45,9 @@ class Gradients(NamedTuple):
 
 def _finite_slopes(gradients, **_):
     _checks.as_array("slope of f", gradients.mean, "s d")
-    return gradients
 
 
-@checked(result=_finite_slopes)
+@checked(check_result=_finite_slopes)
 def pathwise(
     key: Key[Array, ""],
     f: Callable[[Array], Array],
@@ -55,19 +55,20 @@ def pathwise(
     *,
     num_samples: int,
 ) -> Gradients:
-    """Pathwise estimates: the noise is fixed, z = mean + sigma eps moves (S33).
+    """Pathwise estimates: differentiate f(mean + sigma eps) with eps held fixed (S33).
 
     grad E_q f(z) = E_eps grad f(mean + sigma eps),   eps ~ N(0, I)
     d / d mean = f'(z),   d / d sigma = f'(z) eps
 
-    Unbiased where f is continuous. A jump of f has no slope, so what it contributes
-    is missing: a step function gives 0.
+    Unbiased if f is continuous. If f has a jump, the contribution of the jump is
+    missing, because the derivative does not contain it: for a step function the
+    estimates are all 0.
 
     Args:
-        key: a typed key; the same key gives `score_function` the same z.
-        f: from one z `d` to a scalar.
+        key: a typed key; with the same key, `score_function` draws the same z.
+        f: a function of one z `d` that returns a scalar.
         q: mean `d`, variance scalar or `d`.
-        num_samples: how many, at least 1.
+        num_samples: number of samples, at least 1.
 
     Returns:
         Gradients, `s d` each: independent estimates, to be averaged, in units of f per
@@ -78,7 +79,7 @@ def pathwise(
     """
     eps, z = _draw(key, q, num_samples)
     _check_scalar(f, q.mean)
-    # samples along the last axis, where the processor takes several at once
+    # With the samples along the last axis, the processor computes several at once.
     slopes = jax.vmap(jax.grad(f), out_axes=1)(z).T
     return Gradients(slopes, slopes * eps)
 
@@ -88,7 +89,6 @@ def _finite_values(gradients, key, f, q, num_samples, **_):
         _, z = _draw(key, q, num_samples)
         _checks.as_array("f(z)", jax.vmap(f)(z), "s")
     _checks.as_array("f(z) times the score", gradients.sigma, "s d")
-    return gradients
 
 
 def _two_for_leave_one_out(num_samples, baseline, **_):
@@ -96,7 +96,7 @@ def _two_for_leave_one_out(num_samples, baseline, **_):
         _checks.count("num_samples", num_samples, low=2)
 
 
-@checked(given=_two_for_leave_one_out, result=_finite_values)
+@checked(check_together=_two_for_leave_one_out, check_result=_finite_values)
 def score_function(
     key: Key[Array, ""],
     f: Callable[[Array], Array],
@@ -105,28 +105,30 @@ def score_function(
     num_samples: int,
     baseline: float | Float[Array, ""] | Literal["leave_one_out"] | None = None,
 ) -> Gradients:
-    """Score-function estimates: weight the gradient of log q by f(z) (S33).
+    """Score-function estimates: multiply the gradient of log q by f(z) (S33).
 
     grad E_q f(z) = E_q [(f(z) - b) grad log q(z)]
     d log q / d mean = eps / sigma,   d log q / d sigma = (eps^2 - 1) / sigma
 
-    Unbiased for any f, jumps too, since f is never differentiated. The score averages
-    to 0, so a baseline b that does not depend on this z changes the variance only.
+    Unbiased for any f, even one with jumps, since f is never differentiated. The score
+    has expectation 0, so a baseline b that does not depend on the sample's own z
+    changes only the variance.
 
     Args:
         key: a typed key.
-        f: from one z `d` to a scalar.
+        f: a function of one z `d` that returns a scalar.
         q: mean `d`, variance scalar or `d`.
-        num_samples: how many, at least 1; at least 2 for "leave_one_out".
-        baseline: b: 0 if None, a constant, or for each sample the mean of f over all
-            the other samples. The estimates of the last are unbiased but, sharing
-            samples, not independent: the standard error of their mean is a little off.
+        num_samples: number of samples, at least 1; at least 2 for "leave_one_out".
+        baseline: b. None means 0; a number is a constant baseline; "leave_one_out" is,
+            for each sample, the mean of f over all the other samples. Estimates with
+            "leave_one_out" are unbiased, but not independent, since they share samples:
+            the usual standard error of their mean is only approximate.
 
     Returns:
-        Gradients, `s d` each: to be averaged, in units of f per unit of z.
+        Gradients, `s d` each: estimates to be averaged, in units of f per unit of z.
 
     Raises:
-        ValueError: besides the above, the baseline is not finite or another word.
+        ValueError: also if the baseline is not finite or is an unknown word.
 
     Source: Williams 1992 (REINFORCE); Mnih and Rezende 2016 (leave one out).
     """
@@ -148,37 +150,37 @@ def _points_that_memory_holds(q, num_nodes, **_):
     if num_nodes**d > MAX_POINTS:
         raise ValueError(
             f"num_nodes: got {num_nodes}, which makes {num_nodes}^{d} points, expected "
-            f"at most {MAX_POINTS}; use score_function"
+            f"at most {MAX_POINTS} points; use score_function instead"
         )
 
 
-@checked(given=_points_that_memory_holds, compiled=False)
+@checked(check_together=_points_that_memory_holds, compiled=False)
 def exact_gradient(
     f: Callable[[Array], Array],
     q: Gaussian,
     *,
     num_nodes: Annotated[int, partial(_checks.count, low=3, high=MAX_NODES)],
 ) -> Gradients:
-    """The gradient itself, by Gauss-Hermite quadrature over eps (S31, S33).
+    """The exact gradient, by Gauss-Hermite quadrature over eps (S31, S33).
 
     grad E_q f(z) = sum_i w_i f(mean + sigma e_i) grad log q(mean + sigma e_i)
 
-    Exact to rounding for polynomials of degree up to 2 num_nodes - 3, and converging
-    exponentially for analytic f; a jump or a kink needs its closed form instead. The
-    rule is compared with the one of a node fewer.
+    For polynomials of degree up to 2 num_nodes - 3 the result is exact up to rounding;
+    for analytic f it converges exponentially. If f has a jump or a kink, use a closed
+    form instead. The result is compared with that of a rule with one node fewer.
 
     Args:
-        f: from one z `d` to a scalar.
+        f: a function of one z `d` that returns a scalar.
         q: mean `d`, variance scalar or `d`.
-        num_nodes: nodes of the rule on each axis, 3 to 256, with at most a million
-            points `num_nodes^d` in all.
+        num_nodes: number of nodes per axis, 3 to 256, with at most a million points
+            `num_nodes^d` in all.
 
     Returns:
         Gradients, `d` each, in units of f per unit of z.
 
     Raises:
-        ValueError: besides the above, the nodes are too many for d, or too few for
-            this f, so that the two rules disagree.
+        ValueError: also if there are too many nodes for this d, or too few for this f,
+            so that the two rules disagree.
 
     Source: Davis and Rabinowitz 1984, section 3.6; the identity is Williams 1992.
     """
@@ -188,15 +190,15 @@ def exact_gradient(
         change = np.abs(np.subtract(fine.gradients, coarse.gradients)).max()
         if not change <= fine.tolerance:
             raise ValueError(
-                f"num_nodes: got {num_nodes}, too few for this f: one node fewer "
-                f"changes the gradient by {change:.1e}; give more, or a closed form "
-                "where f has a jump or a kink"
+                f"num_nodes: got {num_nodes}, which is too few for this f: with one "
+                f"node fewer, the gradient changes by {change:.1e}; use more nodes, or "
+                "a closed form if f has a jump or a kink"
             )
     return fine.gradients
 
 
 class Rule(NamedTuple):
-    """A rule's gradients, and how far those of another good rule may be from them."""
+    """The gradients by a rule, and how far those by another good rule may differ."""
 
     gradients: Gradients
     tolerance: Float[Array, ""]
@@ -206,16 +208,15 @@ def _finite_sum(rule, f, q, num_nodes):
     if not np.isfinite(rule.gradients).all():
         z, _, _ = _nodes(q, num_nodes)
         _checks.as_array("f(z)", jax.vmap(f)(z), "s")
-    return rule
 
 
-@checked(result=_finite_sum)
+@checked(check_result=_finite_sum)
 def _gauss_hermite(f: Callable[[Array], Array], q: Gaussian, num_nodes: int) -> Rule:
     z, eps, mass = _nodes(q, num_nodes)
     _check_scalar(f, q.mean)
     sigma = sigma_of(q)
     values = jax.vmap(f)(z)
-    # the score's mean is 0, so a constant taken off f takes rounding off the sum
+    # The score has mean 0, so subtracting a constant from f changes only the rounding.
     terms = _times_the_score(values - mass @ values, eps, sigma)
     gradients = Gradients(mass @ terms.mean, mass @ terms.sigma)
     spread = jnp.max(mass @ jnp.abs(jnp.concatenate(terms, axis=1)))
@@ -225,7 +226,7 @@ def _gauss_hermite(f: Callable[[Array], Array], q: Gaussian, num_nodes: int) -> 
 
 
 def _nodes(q, num_nodes):
-    """The rule's points: z and eps `s d` and the mass of each `s`."""
+    """The points of the rule, z and eps `s d`, and their weights `s`."""
     d, dtype = len(q.mean), q.mean.dtype
     nodes, weights = np.polynomial.hermite_e.hermegauss(num_nodes)
     axes = np.meshgrid(*[nodes] * d, indexing="ij")
@@ -236,13 +237,13 @@ def _nodes(q, num_nodes):
 
 
 def _times_the_score(weights, eps, sigma):
-    """Weights times the slope of log q in mean and in sigma."""
+    """Weights times the gradient of log q with respect to mean and sigma."""
     weights = weights[:, None] / sigma[None, :]
     return Gradients(weights * eps, weights * (eps**2 - 1))
 
 
 def _draw(key, q, num_samples):
-    """The noise and the samples `s d`."""
+    """Draw the noise eps and the samples z, `s d` each."""
     eps = jax.random.normal(key, (num_samples, len(q.mean)), q.mean.dtype)
     return eps, q.mean[None, :] + sigma_of(q)[None, :] * eps
 
@@ -253,7 +254,7 @@ def sigma_of(q):
 
 
 def _check_scalar(f, z):
-    # a new function, since JAX remembers the shape of one that it has met
+    # A new function each time, because JAX caches the shapes of one that it knows.
     value = jax.eval_shape(lambda z: f(z), z)
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
     if shape != () or not jnp.issubdtype(dtype, jnp.floating):

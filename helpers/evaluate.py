@@ -1,19 +1,19 @@
-"""What a trained VAE has learned: log p(x) by importance sampling, and active units.
+"""Measure what a trained VAE has learned: log p(x), the KL of each unit, active units.
 
-For a z of any dimension, where quadrature is out of reach.
+Everything works for a z of any dimension, where quadrature would be too expensive.
 
-Every function raises a ValueError where a shape does not fit, a number is not finite,
+Every function raises a ValueError if a shape does not fit, a number is not finite,
 `sigma_x` is not above 0, a count is below 1, or `key` is not a typed key.
 """
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import logsumexp
 from jaxtyping import Array, Bool, Float, Key
 
 from helpers import decoder, gaussian, vae
 from helpers._checks import NotNegative, Positive, checked
 from helpers.gaussian import Gaussian
+from helpers.quadrature import log_mean_exp
 from helpers.vae import VAE
 
 __all__ = ["active_units", "distortion", "log_prob", "log_ratios", "unit_kl"]
@@ -28,7 +28,7 @@ def log_ratios(
     num_samples: int,
     sigma_x: Positive = 1.0,
 ) -> Float[Array, "n s"]:
-    """Log of p(x, z) / q(z) for samples z of each point's own q.
+    """Log importance weights: log p(x, z) / q(z) for samples z of each point's q.
 
     log p(x, z) - log q(z),   z ~ q = N(mean, diag(sigma)^2) from the encoder
 
@@ -36,11 +36,11 @@ def log_ratios(
         key: a typed key; every point draws its own z.
         params: the VAE.
         x: points `n d`.
-        num_samples: s, at least 1; one point's are in memory at a time.
+        num_samples: s, at least 1; memory holds the samples of one point at a time.
         sigma_x: the known standard deviation of x given z.
 
     Returns:
-        `n s` values, in nats. Their mean is the ELBO; see `log_prob`.
+        `n s` values, in nats. Their mean over s estimates the ELBO; see `log_prob`.
 
     Source: Burda et al. 2016, "Importance Weighted Autoencoders".
     """
@@ -70,13 +70,13 @@ def log_prob(
 
     log p(x) ~ log 1/s sum_j p(x, z_j) / q(z_j),   z_j ~ q
 
-    Biased low; the bias shrinks with more samples.
+    The estimate is too low on average; the bias shrinks with more samples.
 
     Args:
         key: as `log_ratios`.
         params: the VAE.
         x: points `n d`.
-        num_samples: s; 1 gives draws of the ELBO.
+        num_samples: s; with 1 the result is a one-sample estimate of the ELBO.
         sigma_x: as `log_ratios`.
 
     Returns:
@@ -85,12 +85,14 @@ def log_prob(
     Source: Burda et al. 2016, eq. 8.
     """
     ratios = log_ratios(key, params, x, num_samples=num_samples, sigma_x=sigma_x)
-    return logsumexp(ratios, axis=1) - jnp.log(num_samples)
+    return log_mean_exp(ratios)
 
 
 @checked
 def unit_kl(params: VAE, x: Float[Array, "n d"]) -> Float[Array, " m"]:
-    """KL of each latent unit, as a MEAN over points: their sum is the rate (S28).
+    """KL(q || p(z)) of each latent unit, as a MEAN over points (S28).
+
+    The sum over the units is called the rate.
 
     KL_j = 1/n sum_i 1/2 (v_ij - 1 - log v_ij + m_ij^2)
 
@@ -111,7 +113,7 @@ def unit_kl(params: VAE, x: Float[Array, "n d"]) -> Float[Array, " m"]:
 def active_units(
     params: VAE, x: Float[Array, "n d"], *, threshold: NotNegative = 0.01
 ) -> Bool[Array, " m"]:
-    """Which latent units carry information on x: those whose mean varies over points.
+    """Which latent units carry information about x: their mean varies with the point.
 
     Var_x(mean_j(x)) > threshold
 
@@ -132,7 +134,7 @@ def active_units(
 def distortion(
     key: Key[Array, ""], params: VAE, x: Float[Array, "n d"]
 ) -> Float[Array, ""]:
-    """Squared error of a point decoded from a draw of its q, as a MEAN over points.
+    """Squared error of a point decoded from a sample of its q, as a MEAN over points.
 
     1/n sum_i |x_i - decode(z_i)|^2,   z_i ~ q_i
 
@@ -144,7 +146,7 @@ def distortion(
     Returns:
         scalar, in x's units squared, summed over dimensions.
 
-    Source: Alemi et al. 2018, "Fixing a broken ELBO", where it is in nats.
+    Source: Alemi et al. 2018, "Fixing a broken ELBO", which measures it in nats.
     """
     mean, variance = vae.encode(params, x)
     z = mean + jnp.sqrt(variance) * jax.random.normal(key, mean.shape, mean.dtype)

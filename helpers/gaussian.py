@@ -1,9 +1,10 @@
 """Case 1: one Gaussian, whose maximum likelihood estimate has a closed form.
 
-The other models are built from these few lines: a mixture is a sum of Gaussians, a
-decoder puts one around its output, and a variational posterior is one over z.
+The other models use these functions as building blocks: a mixture is a weighted sum of
+Gaussians, a decoder puts a Gaussian around its output, and the variational
+distribution q(z) is a Gaussian over z.
 
-Every function raises a ValueError where a shape does not fit, a number is not finite, a
+Every function raises a ValueError if a shape does not fit, a number is not finite, a
 variance is not above 0, a count is below 1, or `key` is not a typed key.
 """
 
@@ -26,9 +27,9 @@ __all__ = [
 
 
 class Gaussian(NamedTuple):
-    """N(mean, variance I) for a scalar variance, N(mean, diag(variance)) for `d`.
+    """N(mean, variance I) if the variance is a scalar, N(mean, diag(variance)) if `d`.
 
-    The variance is sigma squared, not sigma.
+    `variance` is sigma squared, not sigma.
     """
 
     mean: Float[Array, " d"]
@@ -64,13 +65,13 @@ def fit_mle(x: Float[Array, "n d"], *, isotropic: bool = True) -> Gaussian:
     variance = sum_i |x_i - mean|^2 / (D N)          isotropic
     variance_d = sum_i (x_id - mean_d)^2 / N         otherwise
 
-    One point gives the exact limit, variance 0, and points that all agree give it up to
-    the rounding of their mean. The likelihood is then unbounded, and `log_prob` refuses
-    a variance of 0.
+    If there is only one point, or all points are equal, the variance is 0 (up to the
+    rounding of the mean). The likelihood is then unbounded, and `log_prob` raises an
+    error for a variance of 0.
 
     Args:
         x: points `n d`.
-        isotropic: one variance shared by all dimensions, or one for each.
+        isotropic: True for one variance shared by all dimensions, False for one each.
 
     Returns:
         Gaussian with mean `d` and variance scalar (isotropic) or `d`.
@@ -86,7 +87,7 @@ def fit_mle(x: Float[Array, "n d"], *, isotropic: bool = True) -> Gaussian:
 def sample(
     key: Key[Array, ""], params: Gaussian, num_samples: int
 ) -> Float[Array, "n d"]:
-    """Draw points as mean + sqrt(variance) * eps with eps ~ N(0, I) (S32).
+    """Draw points as mean + sigma eps with eps ~ N(0, I) and sigma^2 = variance (S32).
 
     Args:
         key: a typed key.
@@ -106,32 +107,34 @@ def sample(
 
 @checked
 def kl_divergence(q: Gaussian, p: Gaussian) -> Float[Array, ""]:
-    """Kullback-Leibler divergence of two Gaussians in closed form (S23, S24).
+    """Kullback-Leibler divergence of two Gaussians, in closed form (S23, S24).
 
-    KL(q, p) = 1/2 sum_d [v_q / v_p - 1 - log(v_q / v_p) + (m_q - m_p)^2 / v_p]
+    KL(q || p) = E_q log [q(z) / p(z)]
+               = 1/2 sum_d [v_q / v_p - 1 - log(v_q / v_p) + (m_q - m_p)^2 / v_p]
 
     Args:
-        q: the Gaussian whose samples are averaged over.
-        p: the Gaussian it is compared with, of the same dimension.
+        q: the Gaussian over which the expectation is taken.
+        p: the Gaussian that q is compared with, of the same dimension.
 
     Returns:
-        scalar, in nats, 0 only for q = p.
+        scalar, in nats, 0 only if q = p.
 
     Source: Kingma and Welling 2014, appendix B.
     """
     q_variance = jnp.broadcast_to(q.variance, q.mean.shape)
     p_variance = jnp.broadcast_to(p.variance, p.mean.shape)
     squares = (q.mean - p.mean) ** 2 / p_variance
-    # v_q / v_p - 1 is small near q = p, so it is computed from the difference
+    # Near q = p, v_q / v_p - 1 is small; the difference keeps its digits.
     excess = (q_variance - p_variance) / p_variance
     log_ratio = _log_ratio(q_variance, p_variance, excess)
     return 0.5 * (excess - log_ratio + squares).sum()
 
 
 def _log_ratio(q_variance, p_variance, excess):
-    """log(v_q / v_p) to full precision, both near 1 and far from it."""
+    """log(v_q / v_p) to full precision, whether the ratio is near 1 or far from it."""
     near = jnp.abs(excess) < 0.5
-    # the inner `where` keeps the unused branch finite, since its gradient counts too
+    # The inner `where` keeps the branch that is not chosen finite: otherwise it would
+    # make the gradient nan.
     near_one = jnp.log1p(jnp.where(near, excess, 0.0))
     far_from_one = jnp.log(q_variance) - jnp.log(p_variance)
     return jnp.where(near, near_one, far_from_one)
@@ -139,7 +142,7 @@ def _log_ratio(q_variance, p_variance, excess):
 
 @checked
 def kl_to_standard_normal(q: Gaussian) -> Float[Array, ""]:
-    """KL(q, N(0, I)): the regulariser of the VAE's bound (S28).
+    """KL(q || N(0, I)), the regulariser in the bound of the VAE (S28).
 
     KL = 1/2 sum_d [v_d - 1 - log v_d + m_d^2]
 

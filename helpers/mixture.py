@@ -1,9 +1,9 @@
-"""Case 2: a mixture of Gaussians, whose latent z can be summed out.
+"""Case 2: a mixture of Gaussians, where we can sum over the latent z.
 
-log p(x) = log sum_k weights_k N(x; means_k, covariances_k) can be evaluated, so
-gradient ascent and EM both apply; its maximum has no closed form (S09).
+log p(x) = log sum_k weights_k N(x; means_k, covariances_k) can be computed, so gradient
+ascent and EM are both possible, but its maximum has no closed form (S09).
 
-Every function raises a ValueError where a shape does not fit, a number is not finite,
+Every function raises a ValueError if a shape does not fit, a number is not finite, the
 weights do not sum to 1, a covariance is not positive (definite), a count is below 1, or
 `key` is not a typed key.
 """
@@ -32,10 +32,10 @@ __all__ = [
 
 
 class Mixture(NamedTuple):
-    """A mixture of k Gaussians, named and shaped as in scikit-learn.
+    """A mixture of k Gaussians, with scikit-learn's names and shapes.
 
-    Covariances `k` are variances (spherical components, sigma squared);
-    covariances `k d d` are full matrices.
+    Covariances of shape `k` are variances, sigma squared, of spherical components;
+    covariances of shape `k d d` are full matrices.
     """
 
     weights: Annotated[Float[Array, " k"], _checks.simplex]
@@ -52,18 +52,18 @@ def log_joint(params: Mixture, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
     log p(x, z=k) = log weights_k + log N(x; means_k, covariances_k)
 
     Args:
-        params: the mixture; a weight of 0 gives -inf, exactly.
+        params: the mixture; a weight of 0 gives exactly -inf.
         x: points `n d`.
 
     Returns:
-        `n k` values, in nats. This is the form in which a bound takes a model.
+        `n k` values, in nats. The functions in `bounds` take a model in this form.
 
     Source: deck, "Difficulties of MLE (2)"; Bishop 2006, eq. 9.10.
     """
     weights, means, covariances = params
     if covariances.ndim == 1:
-        log_density = gaussian.log_prob  # of one component at all points
-        by_component = jax.vmap(log_density, in_axes=(0, None), out_axes=1)
+        # `log_prob` is for one Gaussian at all points; `vmap` adds the components.
+        by_component = jax.vmap(gaussian.log_prob, in_axes=(0, None), out_axes=1)
         log_densities = by_component(Gaussian(means, covariances), x)
     else:
         log_densities = _full_log_densities(means, covariances, x)
@@ -71,10 +71,10 @@ def log_joint(params: Mixture, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
 
 
 def _full_log_densities(means, covariances, x):
-    """Logs of N(x; means_k, covariances_k) of each point and each component."""
+    """Log N(x; means_k, covariances_k) of each point and each component."""
     at_all_points = jax.vmap(multivariate_normal.logpdf, in_axes=(0, None, None))
-    # One component after another: on several devices of one processor all at once can
-    # wait for ever (see `_fast/sufficient.py`).
+    # `map` takes one component after another. With several devices on one processor,
+    # all at once can deadlock (see `of_each` in `_fast/sufficient.py`).
     by_component = jax.lax.map(
         lambda component: at_all_points(x, *component), (means, covariances)
     )
@@ -119,7 +119,7 @@ def log_likelihood(params: Mixture, x: Float[Array, "n d"]) -> Float[Array, ""]:
 def responsibilities(params: Mixture, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
     """Posterior of z for each point by Bayes' rule (S16, S18).
 
-    p(z=k given x) = p(x, z=k) / sum_j p(x, z=j)
+    p(z=k | x) = p(x, z=k) / sum_j p(x, z=j)
 
     Args:
         params: the mixture.
@@ -137,17 +137,17 @@ def responsibilities(params: Mixture, x: Float[Array, "n d"]) -> Float[Array, "n
 def sample(
     key: Key[Array, ""], params: Mixture, num_samples: int
 ) -> tuple[Float[Array, "n d"], Int[Array, " n"]]:
-    """Draw z from the weights, then x from the z-th Gaussian.
+    """Draw z with the weights as probabilities, then x from the z-th Gaussian.
 
     Args:
         key: a typed key.
         params: the mixture.
-        num_samples: how many, at least 1.
+        num_samples: how many points, at least 1.
 
     Returns:
-        points `n d`, and the component `n` that each came from.
+        points `n d`, and the component `n` that each was drawn from.
 
-    Source: deck, "Difficulties of MLE (2)", the two steps.
+    Source: deck, "Difficulties of MLE (2)".
     """
     weights, means, covariances = params
     z_key, eps_key = jax.random.split(key)
@@ -163,18 +163,17 @@ def sample(
 
 
 def _enough_points(x, num_components, **others):
-    """Raise unless there is a distinct point for each component."""
+    """Raise unless there are at least as many distinct points as components."""
     _checks.count("num_components", num_components, high=len(x))
     _checks.at_least_distinct("x", x, num_components)
 
 
 def _spreads_in_all_directions(start, **arguments):
-    """Return the start, unless its covariance is flat in some direction."""
+    """Raise if the covariance of the data is 0 in some direction."""
     _checks.covariance("covariance of x", start.covariances, "k", "k d d")
-    return start
 
 
-@checked(given=_enough_points, result=_spreads_in_all_directions)
+@checked(check_together=_enough_points, check_result=_spreads_in_all_directions)
 def init_from_data(
     key: Key[Array, ""],
     x: Float[Array, "n d"],
@@ -182,10 +181,10 @@ def init_from_data(
     *,
     covariance_type: Literal["spherical", "full"] = "spherical",
 ) -> Mixture:
-    """Starting point for EM: k-means++ means, equal weights, the data's covariance.
+    """Starting point for EM: means by k-means++, equal weights, the data's covariance.
 
-    Each next mean is a data point drawn with probability proportional to its squared
-    distance from the nearest mean chosen so far.
+    The first mean is a random data point. Each further mean is a data point drawn with
+    probability proportional to its squared distance from the nearest mean so far.
 
     Args:
         key: a typed key.
@@ -194,11 +193,11 @@ def init_from_data(
         covariance_type: "spherical" (covariances `k`) or "full" (`k d d`).
 
     Returns:
-        Mixture whose covariances all equal the data's own.
+        Mixture in which every component has the covariance of the data.
 
     Raises:
-        ValueError: also where `x` has fewer distinct points than components, or spreads
-            in too few directions for the covariance.
+        ValueError: also if `x` has fewer distinct points than components, or if its
+            covariance is not positive definite.
 
     Source: Arthur and Vassilvitskii 2007, "k-means++".
     """

@@ -1,8 +1,9 @@
-"""A multilayer perceptron: tanh layers, then a linear one.
+"""A multilayer perceptron: layers with tanh, and a last layer that is linear.
 
-The decoder of case 3 is one, and so are both halves of a VAE.
+The decoder of case 3 is such a network, and so are the encoder and the decoder of the
+VAE.
 
-Every function raises a ValueError where a shape does not fit, a number is not finite, a
+Every function raises a ValueError if a shape does not fit, a number is not finite, a
 size is below 1, or `key` is not a typed key.
 """
 
@@ -21,22 +22,22 @@ __all__ = ["MLP", "apply", "init"]
 
 
 class MLP(NamedTuple):
-    """Weights and biases, one of each per layer; each layer's outputs feed the next.
+    """Weights and biases, one of each per layer; a layer's output is the next's input.
 
-    In the shapes of the functions that take one, `m` is the first layer's inputs and
-    `d` the last layer's outputs.
+    In the shapes of functions that take a network, `m` is the number of inputs of the
+    first layer and `d` the number of outputs of the last.
     """
 
     weights: tuple[Float[Array, "inputs outputs"], ...]
     biases: tuple[Float[Array, " outputs"], ...]
 
     def _valid(self, name, sizes):
-        """Both as arrays, whose sizes chain; see `_checks.checked`."""
-        network = self._with_sizes_that_chain(name)
+        """Check that the sizes of the layers match; see `_checks.checked`."""
+        network = self._with_sizes_that_match(name)
         sizes |= {"m": len(network.weights[0]), "d": len(network.biases[-1])}
         return network
 
-    def _with_sizes_that_chain(self, name):
+    def _with_sizes_that_match(self, name):
         for field, value in zip(self._fields, self, strict=True):
             if not isinstance(value, tuple | list):
                 raise ValueError(
@@ -62,15 +63,15 @@ class MLP(NamedTuple):
 
 
 def valid_sizes(name, sizes):
-    """Return the number of units of each layer as a tuple of at least two counts."""
+    """Return the number of units in each layer, as a tuple of at least two counts."""
     try:
         units = tuple(sizes)
     except TypeError:
         units = ()
     if len(units) < 2:
         raise ValueError(
-            f"{name}: got {sizes!r:.60}, expected the units of at least two layers, as "
-            "in (2, 16, 1)"
+            f"{name}: got {sizes!r:.60}, expected the number of units of at least two "
+            "layers, such as (2, 16, 1)"
         )
     return tuple(_checks.count(name, size) for size in units)
 
@@ -80,12 +81,12 @@ Sizes = Annotated[Sequence[int], valid_sizes]
 
 @checked
 def init(key: Key[Array, ""], sizes: Sizes) -> MLP:
-    """Draw a network: weights N(0, 1 / inputs), biases 0.
+    """Draw random weights from N(0, 1 / inputs), and set the biases to 0.
 
     Args:
         key: a typed key.
-        sizes: units of each layer, inputs first: (1, 16, 2) has one hidden layer,
-            (1, 2) is linear.
+        sizes: number of units in each layer, starting with the inputs: (1, 16, 2) has
+            one hidden layer, (1, 2) is linear.
 
     Returns:
         MLP with `len(sizes) - 1` layers.
@@ -106,7 +107,7 @@ def init(key: Key[Array, ""], sizes: Sizes) -> MLP:
 def apply(params: MLP, inputs: Float[Array, "n m"]) -> Float[Array, "n d"]:
     """The network's output for each row of the inputs (S10).
 
-    hidden = tanh(hidden W + b) in every layer but the last, which is hidden W + b
+    hidden = tanh(hidden W + b) in every layer except the last, which is hidden W + b
 
     Args:
         params: the network.

@@ -1,6 +1,7 @@
-"""Figures in one style: each function takes an `Axes` and returns its artists.
+"""Draw figures in one style. Most functions take an `Axes` and return its artists.
 
-A quantity has one colour in all six notebooks: `axes.plot(x, y, **INK["elbo"])`.
+Each quantity has the same colour in all six notebooks: use
+`axes.plot(x, y, **INK["elbo"])`.
 """
 
 import html
@@ -46,8 +47,9 @@ __all__ = [
     "use_course_style",
 ]
 
-# Okabe and Ito 2008: told apart with every common form of colour blindness. Their
-# yellow is left out, since a thin yellow line is hard to see on white.
+# The colours of Okabe and Ito 2008, which can be distinguished with every common form
+# of colour blindness. Their yellow is left out, since a thin yellow line is hard to see
+# on white.
 COLORS = {
     "blue": "#0072B2",
     "orange": "#D55E00",
@@ -58,39 +60,39 @@ COLORS = {
     "black": "#000000",
 }
 
-# Colour and line of each quantity, as keyword arguments of `plot`; the area of the gap
-# as those of `fill_between`, the data also as those of `scatter`.
+# The colour and line of each quantity, as keyword arguments for `plot`. Those of
+# "gap_area" are for `fill_between`, and those of "data" also work for `scatter`.
 INK = {
-    # log p(x), l(theta), the truth
+    # log p(x), l(theta), the ground truth
     "log_p": {"color": COLORS["black"], "linestyle": "-", "linewidth": 2},
     # the bound: ELBO, F(q, theta)
     "elbo": {"color": COLORS["blue"], "linestyle": "-", "linewidth": 2},
-    # KL(q, posterior)
+    # KL(q || posterior)
     "gap": {"color": COLORS["orange"], "linestyle": "-", "linewidth": 2},
     "gap_area": {"color": COLORS["orange"], "alpha": 0.25, "linewidth": 0},
-    # KL(q, prior), the regulariser
+    # KL(q || prior), the regulariser
     "kl_prior": {"color": COLORS["amber"], "linestyle": "-", "linewidth": 2},
     "reconstruction": {"color": COLORS["sky"], "linestyle": "-", "linewidth": 2},
     "q": {"color": COLORS["purple"], "linestyle": "-", "linewidth": 2},
-    # the exact one
+    # the exact posterior p(z | x)
     "posterior": {"color": COLORS["green"], "linestyle": "-", "linewidth": 2},
     "prior": {"color": "#808080", "linestyle": "--", "linewidth": 2},
     "data": {"color": "#404040", "linestyle": "none", "marker": "o"},
-    # The four estimators of 06, in colours of their own: Paul Tol's "muted" scheme.
+    # The four gradient estimators of 06 have colours from Paul Tol's "muted" scheme.
     "pathwise": {"color": "#332288", "linestyle": "-", "linewidth": 2},
     "score_function": {"color": "#882255", "linestyle": "--", "linewidth": 2},
     "constant_baseline": {"color": "#117733", "linestyle": "-.", "linewidth": 2},
     "leave_one_out": {"color": "#999933", "linestyle": ":", "linewidth": 2},
 }
 
-# The components of a mixture in turn, in the plane of x only: on an axis of nats the
-# same colours mean the quantities above.
+# The colours of the components of a mixture. Use them only in the plane of x: on an
+# axis of nats, the same colours stand for the quantities above.
 COMPONENTS = (COLORS["blue"], COLORS["orange"], COLORS["green"])
 
-# One for each digit from 0 to 9: those above, and three of Paul Tol's "muted" scheme.
+# A colour for each digit from 0 to 9: those above, and three of Paul Tol's "muted".
 DIGITS = (*COLORS.values(), "#882255", "#999933", "#332288")
 
-# Of a stored picture, in pixels at the size it is shown.
+# The margin and corners of a stored picture, in pixels at the size as displayed.
 MARGIN = 8
 CORNER_RADIUS = 8
 
@@ -98,10 +100,10 @@ CORNER_RADIUS = 8
 def use_course_style() -> None:
     """Set the course's colours, sizes and layout for all later figures.
 
-    It starts from Matplotlib's own defaults, whatever the user's matplotlibrc says: an
-    origin at the bottom would turn images upside down, and white text would be lost on
-    white. Only the backend, and other settings that are no matter of style, stay as the
-    user has set them.
+    It starts from Matplotlib's own defaults and ignores the user's matplotlibrc: there,
+    an origin at the bottom would turn images upside down, and white text would be
+    invisible on white. Only the backend, and other settings that do not concern the
+    style, stay as the user has set them.
     """
     mpl.rcdefaults()
     plt.rcParams.update(
@@ -127,10 +129,10 @@ def use_course_style() -> None:
 
 
 def subplots(rows: int = 1, columns: int = 1, *, figsize, **options):
-    """Return a figure and its axes like `plt.subplots`, but leave showing it to you.
+    """Return a figure and its axes like `plt.subplots`, but do not show it yet.
 
-    A notebook shows each open pyplot figure at the end of its cell. This one waits for
-    `show`, or for an `Explorer`.
+    A notebook shows every open pyplot figure at the end of the cell. This figure is
+    shown only by `show` or by an `Explorer`.
 
     Args:
         rows: rows of axes.
@@ -149,18 +151,18 @@ def show(figure: Figure, *, alt: str) -> None:
     """Display a figure with its alternative text.
 
     The text goes into the picture's metadata, where nbconvert's classic template finds
-    it, and into a line to unfold below the picture: JupyterLab and nbconvert's own
-    template give a stored picture no alternative text. The picture has a small white
+    it. JupyterLab and nbconvert's default template do not use it, so the text is also
+    in a line that can be unfolded below the picture. The picture has a small white
     margin and rounded corners, so that it looks like a card on a dark page.
 
     Without a kernel, in a notebook that was converted to a script, the text is printed.
 
     Args:
         figure: a Matplotlib figure.
-        alt: what it shows, in words.
+        alt: what the figure shows, in words.
 
     Raises:
-        ValueError: `alt` is blank.
+        ValueError: if `alt` is blank.
     """
     if not alt.strip():
         raise ValueError(f"alt: got {alt!r}, expected what the figure shows, in words")
@@ -193,15 +195,16 @@ def _as_card(figure):
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", pil_kwargs={"compress_level": 0})
     picture = Image.open(buffer)
-    scale = picture.width / figure.bbox.width  # of the pixels stored to those shown
+    scale = picture.width / figure.bbox.width  # stored pixels per displayed pixel
     margin = round(scale * MARGIN)
     size = (picture.width + 2 * margin, picture.height + 2 * margin)
     card = Image.new("RGB", size, "white")
     card.paste(picture, (margin, margin), picture)
     opacity = _rounded(card.height, card.width, scale)
-    # With a palette the file is a third as large. No color is off by more than a few
-    # of its 256 steps, and `kmeans` keeps those that fill areas: without it a grey one
-    # may turn green. The last 16 entries are white, from transparent to opaque.
+    # With a palette the file is a third as large. No colour changes by more than a few
+    # of its 256 levels, and with `kmeans` the colours of large areas are kept: without
+    # it, a grey area may turn green. The last 16 entries of the palette are white, from
+    # transparent to opaque.
     cut = card.quantize(
         240, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE
     )
@@ -222,9 +225,9 @@ def _as_card(figure):
 
 
 def _rounded(height, width, scale):
-    """Return opacities, 255 but for the corners outside circles, with smooth edges."""
+    """Return the opacity of each pixel: 255, and 0 in the corners with smooth edges."""
     radius = scale * CORNER_RADIUS
-    # How far each pixel is beyond the centre of its corner's circle.
+    # How far each pixel lies beyond the centre of the circle in its corner.
     across, up = (
         np.maximum(abs(np.arange(size) + 0.5 - size / 2) - (size / 2 - radius), 0)
         for size in (width, height)
@@ -241,27 +244,27 @@ def label_end(
     raised: float = 0.0,
     **style,
 ) -> Annotation:
-    """Write a label to the right of where a curve ends, in the curve's colour.
+    """Write a label to the right of the end of a curve, in the curve's colour.
 
-    It takes the place of a legend: `label_end(axes, *axes.plot(x, y), "ELBO")`, or
-    `label_end(axes, (x, y), "ELBO", color=...)` for a curve that was drawn otherwise.
-    A pale colour is darkened as far as text on white needs it. The end is the last
-    point within the axes' limits, so set the limits first. The course's layout leaves
-    room for the text, which is not cut off at the figure's edge.
+    It replaces a legend: `label_end(axes, *axes.plot(x, y), "ELBO")`, or
+    `label_end(axes, (x, y), "ELBO", color=...)` for a curve that was drawn in another
+    way. A pale colour is darkened until it is legible on white. The end is the last
+    point within the limits of the axes, so set the limits first. The layout of the
+    course leaves room for the text, so it is not cut off at the edge of the figure.
 
     Args:
         axes: where the curve is.
-        line: one line that `plot` returned, or a pair: the x and the y of its points.
-        text: the label; mathematics between dollar signs.
-        raised: points by which the text is raised, where two curves end close together.
-        **style: passed to `annotate`, `color` among others.
+        line: one line that `plot` returned, or a pair with the x and y of its points.
+        text: the label; mathematics goes between dollar signs.
+        raised: how far to raise the text, in points, if two curves end close together.
+        **style: passed to `annotate`, for example `color`.
 
     Returns:
         Matplotlib's annotation.
 
     Raises:
-        ValueError: no point of the curve is finite and within the limits, or x and y
-            are not of one length.
+        ValueError: if no point of the curve is finite and within the limits, or x and y
+            differ in length.
     """
     if isinstance(line, Line2D):
         style = {"color": _darkened(line.get_color())} | style
@@ -291,7 +294,7 @@ def label_end(
 
 
 def _darkened(color):
-    """Return a colour as dark as text on white must be, with a contrast of 4.5 to 1."""
+    """Darken a colour until its contrast on white is 4.5 to 1, as text needs."""
     rgb = np.array(to_rgb(color))
     while 1.05 / (_luminance(rgb) + 0.05) < 4.5:
         rgb *= 0.98
@@ -312,20 +315,20 @@ def ellipses(
     colors: Sequence[str] = tuple(COLORS.values()),
     **style,
 ) -> list[Ellipse]:
-    """Draw each component in the plane as ellipses at some standard deviations.
+    """Draw ellipses around each component, at the given numbers of standard deviations.
 
     Args:
         axes: where to draw.
         params: a Gaussian or a Mixture in two dimensions.
-        num_sigmas: the ellipses' sizes, in standard deviations.
-        colors: one per component, in turn.
+        num_sigmas: the sizes of the ellipses, in standard deviations.
+        colors: one per component; they repeat if there are more components.
         **style: passed to each `Ellipse`, such as `animated=True`.
 
     Returns:
         The ellipses, component by component.
 
     Raises:
-        ValueError: the means are not in two dimensions.
+        ValueError: if the means are not in two dimensions.
     """
     patches = []
     for index, (mean, covariance) in enumerate(_components(params)):
@@ -347,20 +350,20 @@ def contours(
     filled: bool = False,
     **style,
 ):
-    """Draw the level lines of a function of two variables within the axes' limits.
+    """Draw contour lines of a function of two variables within the limits of the axes.
 
     Args:
         axes: where to draw; set its limits first.
         function: takes points `m 2` and returns their `m` values.
-        num: grid points along each axis.
-        filled: fill between the levels.
+        num: number of grid points per axis.
+        filled: whether to fill the areas between the levels.
         **style: passed to Matplotlib, such as `levels`.
 
     Returns:
         Matplotlib's contour set.
 
     Raises:
-        ValueError: the function does not return `m` values.
+        ValueError: if the function does not return `m` values.
     """
     across = np.linspace(*axes.get_xlim(), num)
     up = np.linspace(*axes.get_ylim(), num)
@@ -382,14 +385,14 @@ def image_grid(
 
     Args:
         axes: where to draw; its ticks and frame are removed.
-        images: `rows columns height width`, grey values.
+        images: grey values, `rows columns height width`.
         **style: passed to `imshow`.
 
     Returns:
         Matplotlib's image.
 
     Raises:
-        ValueError: `images` does not have four axes.
+        ValueError: if `images` does not have four axes.
     """
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
@@ -397,10 +400,10 @@ def image_grid(
 
 
 def mosaic(images: Float[np.ndarray, "rows columns height width"]) -> np.ndarray:
-    """Join images into the one picture that `image_grid` draws, for its `set_data`.
+    """Join images into the single picture that `image_grid` draws, for `set_data`.
 
     Raises:
-        ValueError: `images` does not have four axes.
+        ValueError: if `images` does not have four axes.
     """
     images = np.asarray(images)
     if images.ndim != 4:
@@ -415,14 +418,14 @@ def mosaic(images: Float[np.ndarray, "rows columns height width"]) -> np.ndarray
 def show_images(
     rows: Mapping[str, Float[np.ndarray, "n d"] | Float[Array, "n d"]], *, alt: str
 ) -> None:
-    """Display rows of square grey images, with the name of each row at its left.
+    """Display rows of square grey images, with the name of each row on its left.
 
     Args:
-        rows: for each name the same number of flat images, white at 0, black at 1.
+        rows: for each name, the same number of flat images; 0 is white, 1 is black.
         alt: as for `show`.
 
     Raises:
-        ValueError: the images are not square, the rows differ in shape, or `alt` is
+        ValueError: if the images are not square, the rows differ in shape, or `alt` is
             blank.
     """
     shapes = sorted({np.shape(images) for images in rows.values()})
@@ -443,7 +446,7 @@ def show_images(
 def labelled_points(
     axes: Axes, points: Float[np.ndarray, "n 2"], labels: Int[np.ndarray, " n"], **style
 ) -> list[PathCollection]:
-    """Draw each point as its label, and each label in a colour of its own.
+    """Draw each point as its label, with a different colour for each label.
 
     Args:
         axes: where to draw.
@@ -465,7 +468,7 @@ def labelled_points(
 
 
 def _components(params):
-    """Yield mean `2` and covariance `2 2` of each component, as NumPy arrays."""
+    """Yield the mean `2` and covariance `2 2` of each component, as NumPy arrays."""
     if isinstance(params, Gaussian):
         means = np.asarray(params.mean)[None]
         spreads = [np.asarray(params.variance)]
@@ -480,7 +483,7 @@ def _components(params):
         yield mean, spread if spread.ndim == 2 else spread * np.eye(2)
 
 
-# The six notebooks, each with the place of its box along the road, in inches.
+# The six notebooks, each with the position of its box along the road, in inches.
 STRETCHES = {
     "MLE revisited": 0.80,
     "Three cases": 2.52,
@@ -499,7 +502,7 @@ def road(stretch: str) -> None:
             "Reparameterization".
 
     Raises:
-        ValueError: `stretch` is not one of these.
+        ValueError: if `stretch` is not one of these.
     """
     if stretch not in [*STRETCHES]:
         raise ValueError(f"stretch: got {stretch!r}, expected one of {[*STRETCHES]}")
@@ -536,29 +539,29 @@ def road(stretch: str) -> None:
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Display a table with a head above each column, as HTML and as plain text.
+    """Display a table with a heading above each column, as HTML and as plain text.
 
     A column of numbers is aligned on the right, a column of words on the left.
 
     Args:
-        heads: one per column, with the unit: "spread (min)".
-        rows: one cell per column; format numbers yourself: f"{spread:.2f}".
+        heads: the headings, one per column, with the unit: "spread (min)".
+        rows: one cell per column; format the numbers first: f"{spread:.2f}".
 
     Raises:
-        ValueError: a row has more or fewer cells than there are heads.
+        ValueError: if a row has more or fewer cells than there are headings.
     """
     rows = [[str(cell) for cell in row] for row in rows]
     for index, row in enumerate(rows):
         if len(row) != len(heads):
             raise ValueError(
                 f"rows[{index}]: got {len(row)} cells, expected {len(heads)}, one per "
-                "head"
+                "heading"
             )
     display(_Table(heads, rows))
 
 
 class _Table:
-    """What Jupyter shows as HTML, and everything else as text."""
+    """A table that Jupyter shows as HTML, and other programs as text."""
 
     def __init__(self, heads, rows):
         self.lines = [list(heads), *rows]

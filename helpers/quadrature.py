@@ -1,12 +1,12 @@
 """Integrals over z by the trapezoidal rule: exact values to compare estimates with.
 
-For smooth integrands that vanish at both ends the rule's error falls exponentially in
-the number of nodes (Trefethen and Weideman 2014), so these integrals are exact to
-rounding. Each is checked against the same rule with every other node.
+If the integrand is smooth and vanishes at both ends, the error of the rule decreases
+exponentially with the number of nodes (Trefethen and Weideman 2014), so these integrals
+are exact up to rounding. Each one is compared with the same rule on every other node.
 
-Every function raises a ValueError where a shape does not fit, a number is not finite, a
-variance is not above 0, the number of nodes is even or below 3, or the nodes are too
-few or do not reach far enough.
+Every function raises a ValueError if a shape does not fit, a number is not finite, a
+variance is not above 0, the number of nodes is even or below 3, or there are too few
+nodes or they do not reach far enough.
 """
 
 import functools
@@ -32,14 +32,15 @@ __all__ = [
     "values_on",
 ]
 
-# The least half-width of a grid: the prior has 2e-23 of its mass beyond it.
+# Every grid reaches at least from -Z_MAX to Z_MAX: beyond it the prior N(0, 1) has a
+# probability of only 2e-23.
 Z_MAX = 10.0
-# The nodes of each axis, by dimension.
+# The number of nodes per axis, by the dimension of z.
 NUM_NODES = {1: 2001, 2: 401}
 
 
 def odd(name, value):
-    """Return a number of nodes, odd so that every other one is a rule of its own."""
+    """Return a number of nodes that is odd, so that every other node is a rule too."""
     value = _checks.count(name, value, low=3)
     if value % 2 == 0:
         raise ValueError(f"{name}: got {value}, expected an odd number")
@@ -50,7 +51,7 @@ NumNodes = Annotated[int, odd]
 
 
 class Integral(NamedTuple):
-    """The log of an integral, and how far the rule with half the nodes is from it."""
+    """The log of an integral, and how much it changes if half the nodes are omitted."""
 
     log_value: Float[Array, " n"]
     change: Float[Array, " n"]
@@ -65,14 +66,15 @@ def log_integral(
 
     log integral f(z) dz = log sum_s f(z_s) + log spacing
 
-    Both ends count fully, since the integrand vanishes there.
+    The trapezoidal rule would give the two end points half weight. That makes no
+    difference here, since the integrand vanishes there.
 
     Args:
         log_heights: log f at the nodes, `n s`: one integral per row.
         spacing: the distance between neighbouring nodes.
 
     Returns:
-        Integral, `n` each.
+        Integral, `n` values each.
 
     Source: Trefethen and Weideman 2014, section 2.
     """
@@ -81,13 +83,23 @@ def log_integral(
     return Integral(every, jnp.abs(every - every_other))
 
 
-class LogTable(NamedTuple):
-    """A model and a Gaussian q on a grid of z, as if z were one of its `s` cells.
+@jax.jit
+def log_mean_exp(log_values):
+    """Log of the mean over the last axis: log 1/s sum_j exp(log_values_j).
 
-    On a fine grid a smooth density is a table of probabilities: q(z) times the cell's
-    volume. The model's density is multiplied by that volume too, so what is said of
-    probabilities can be said of the table. Only an entropy or an energy alone needs
-    `log_cell` to be one of densities again.
+    With log_values_j = log p(x, z_j) / q(z_j) and z_j ~ q it is the importance-weighted
+    estimate of log p(x), which needs samples where `log_integral` needs a grid.
+    """
+    return logsumexp(log_values, axis=-1) - jnp.log(log_values.shape[-1])
+
+
+class LogTable(NamedTuple):
+    """A model and a Gaussian q on a grid of z, as if z could only be in `s` cells.
+
+    On a fine grid, a smooth density becomes a table of probabilities: q(z) times the
+    volume of a cell. The density p(x, z) is multiplied by the same volume, so every
+    formula for probabilities holds for the table. The volume cancels in the bound; the
+    entropy and the energy on their own need `log_cell` to become those of densities.
     """
 
     log_joint: Float[Array, " s"]
@@ -104,11 +116,11 @@ def tabulate(
     Args:
         log_joint: from z `s m` to `s` values of log p(x, z), for one x.
         q: a Gaussian over a z of one or two dimensions.
-        num_nodes: nodes of each axis, odd; 2001 for one dimension and 401 for two if
-            None.
+        num_nodes: number of nodes per axis, odd; if None, 2001 for one dimension and
+            401 for two.
 
     Returns:
-        LogTable, whose sums are integrals to rounding.
+        LogTable, whose sums equal the integrals up to rounding.
     """
     _checks.function("log_joint", log_joint)
     q = _checks.reader(Gaussian)("q", q, {})
@@ -116,7 +128,7 @@ def tabulate(
     if m not in NUM_NODES:
         raise ValueError(
             f"q.mean: got {m} dimensions, expected one or two for a grid; use "
-            "importance_weighted_bound"
+            "importance_weighted_bound instead"
         )
     num_nodes = NUM_NODES[m] if num_nodes is None else odd("num_nodes", num_nodes)
     z, probabilities, log_cell = _gaussian_on_grid(q, num_nodes)
@@ -130,13 +142,13 @@ def tabulate(
 @functools.partial(jax.jit, static_argnums=1)
 def _gaussian_on_grid(q, num_nodes):
     reach = jnp.maximum(Z_MAX, jnp.abs(q.mean) + 10 * jnp.sqrt(q.variance))
-    # the integral does not depend on the grid, so no gradient goes through it
+    # The integral does not depend on where the grid ends, so it needs no gradient.
     reach = jax.lax.stop_gradient(reach)
     axes = reach[:, None] * jnp.linspace(-1, 1, num_nodes, dtype=reach.dtype)[None, :]
     z = jnp.stack(jnp.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(reach))
     log_cell = jnp.log(2 * reach / (num_nodes - 1)).sum()
     log_q = gaussian.log_prob(q, z) + log_cell
-    # below the smallest float a probability is 0: its logarithm has no slope
+    # A probability below the smallest float is set to 0; its log has no useful slope.
     least = jnp.log(jnp.finfo(log_q.dtype).tiny)
     return z, jnp.where(log_q > least, jnp.exp(log_q), 0), log_cell
 
@@ -155,7 +167,7 @@ def values_on(log_joint: Callable[[Array], Array], z: Float[Array, "s m"]) -> Ar
 
 
 def _check(table, shape):
-    """Raise unless every other node gives the same, and nothing is cut off."""
+    """Raise unless half the nodes give the same integrals, and nothing is cut off."""
     tolerance = np.sqrt(jnp.finfo(table.q.dtype).eps)
     log_joint, q = np.asarray(table.log_joint, float), np.asarray(table.q, float)
     joint = np.exp(log_joint - log_joint.max())
@@ -163,10 +175,10 @@ def _check(table, shape):
     cut = joint[edge.ravel()].max()
     if cut > tolerance:
         raise ValueError(
-            f"log_joint: got p(x, z) still {cut:.1e} of its peak at the grid's edge, "
-            "expected a density that vanishes there; rescale z"
+            f"log_joint: got a p(x, z) that is still {cut:.1e} of its maximum at the "
+            "edge of the grid, expected a density that vanishes there; rescale z"
         )
-    # as densities: the integral of an energy must not depend on the cells' size
+    # Densities are compared, because the energy must not depend on the size of a cell.
     log_density = np.where(q > 0, log_joint - float(table.log_cell), 0)
     energy = q * log_density
     every_other = (slice(None, None, 2),) * len(shape)
@@ -175,6 +187,6 @@ def _check(table, shape):
         error = abs(coarse * 2 ** len(shape) - fine) / (1 + abs(fine))
         if not error <= tolerance:
             raise ValueError(
-                f"num_nodes: got {shape[0]}, too few for {what}: half as many change "
-                f"its integral by {error:.1e} of itself; give more"
+                f"num_nodes: got {shape[0]}, which is too few for {what}: with half as "
+                f"many, its integral changes by a relative {error:.1e}; use more nodes"
             )

@@ -1,15 +1,17 @@
-"""The variational autoencoder: one encoder network stands in for every E-step.
+"""The variational autoencoder: an encoder network replaces the E-step.
 
-z ~ N(0, I), x given z ~ N(decode(z), sigma_x^2 I), and for each x the encoder names a
-Gaussian q(z) = N(mean, diag(sigma)^2) (S25 to S27). The bound is `elbo_terms`, the
-training `step`: one gradient step of algorithm 1 of Kingma and Welling. `fit` is that
-step many times.
+The model is z ~ N(0, I) and x | z ~ N(decode(z), sigma_x^2 I). EM would compute a q(z)
+for each point in an E-step. Here one network, the encoder, takes a point x and returns
+the mean and sigma of q(z) = N(mean, diag(sigma)^2) (S25 to S27).
 
-Sums over dimensions everywhere and every constant kept, so that reconstruction - kl is
-a bound on log p(x) in nats and can be compared with the log-likelihood of any other
-model.
+`elbo_terms` computes the bound, and `step` takes one gradient step of training, as in
+algorithm 1 of Kingma and Welling. `fit` repeats that step.
 
-Every function raises a ValueError where a shape does not fit, a number is not finite,
+All terms are sums over dimensions, and no constant is dropped. So reconstruction - kl
+is a bound on log p(x) in nats, which can be compared with the log-likelihood of any
+other model.
+
+Every function raises a ValueError if a shape does not fit, a number is not finite,
 `sigma_x` is not above 0, a count is below 1, or `key` is not a typed key.
 """
 
@@ -53,36 +55,40 @@ __all__ = [
 
 
 class VAE(NamedTuple):
-    """Two networks: x `d` to mean and log sigma `2 m`, and z `m` to x `d`."""
+    """Two networks: the encoder takes x `d` to the mean and log sigma of q, `2 m`.
+
+    The decoder takes z `m` to the mean of x, `d`.
+    """
 
     encoder: MLP
     decoder: MLP
 
     def _valid(self, name, sizes):
-        """Both networks, which must fit each other; see `_checks.checked`."""
+        """Check that the two networks fit each other; see `_checks.checked`."""
         read = _checks.reader(MLP)
-        inner = {}
-        encoder = read(f"{name}.encoder", self.encoder, inner)
+        of_encoder = {}
+        encoder = read(f"{name}.encoder", self.encoder, of_encoder)
         mirrored = read(f"{name}.decoder", self.decoder, sizes)
+        inputs, outputs = of_encoder["m"], of_encoder["d"]
         d, m = sizes["d"], sizes["m"]
-        if (inner["m"], inner["d"]) != (d, 2 * m):
+        if (inputs, outputs) != (d, 2 * m):
             raise ValueError(
-                f"{name}.encoder: got {inner['m']} inputs and {inner['d']} outputs, "
-                f"expected {d} and {2 * m}: x's dimension, and twice the decoder's {m} "
+                f"{name}.encoder: got {inputs} inputs and {outputs} outputs, expected "
+                f"{d} and {2 * m}: the dimension of x, and twice the decoder's {m} "
                 "inputs"
             )
         return VAE(encoder, mirrored)
 
 
 class ElboTerms(NamedTuple):
-    """E_q log p(x given z) and KL(q, p(z)): their difference is the bound (S28)."""
+    """E_q log p(x | z) and KL(q || p(z)); their difference is the bound (S28)."""
 
     reconstruction: Float[Array, "*n"]
     kl: Float[Array, "*n"]
 
 
 class StepResult(NamedTuple):
-    """What one step leaves; the terms are MEANS over the minibatch, before the step."""
+    """The result of a step. The terms are MEANS over the minibatch, before the step."""
 
     params: VAE
     opt_state: Any
@@ -92,19 +98,19 @@ class StepResult(NamedTuple):
 class History(NamedTuple):
     """The terms of each epoch, `t` each: MEANS over points, in nats per point."""
 
-    training: ElboTerms  # averaged while the parameters change: half an epoch behind
-    held_out: ElboTerms | None  # at the end of the epoch
+    training: ElboTerms  # averaged over the epoch's steps: about half an epoch behind
+    held_out: ElboTerms | None  # with the parameters at the end of the epoch
 
 
 class FitResult(NamedTuple):
-    """What training learned, and how it went."""
+    """The trained VAE, and how the bound changed during training."""
 
     params: VAE
     history: History
 
 
 class Diverged(FloatingPointError):
-    """Training met a number that is not finite; `result` is what was good before."""
+    """Raised if a number is no longer finite. `result` is from before that epoch."""
 
     def __init__(self, message: str, result: FitResult):
         """Keep the result with the message."""
@@ -113,7 +119,7 @@ class Diverged(FloatingPointError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Training was interrupted; `result` is what it had learned."""
+    """Raised if training is interrupted. `result` is what was learned until then."""
 
     def __init__(self, message: str, result: FitResult):
         """Keep the result with the message."""
@@ -123,15 +129,15 @@ class Interrupted(KeyboardInterrupt):
 
 @checked
 def init(key: Key[Array, ""], sizes: Sizes) -> VAE:
-    """Draw an encoder and a decoder that is its mirror image.
+    """Draw random weights for an encoder, and for a decoder with the reversed layers.
 
-    Weights as `network.init` draws them, but log sigma starts at 0 for every x: each q
-    starts as wide as the prior, whatever the scale of the data.
+    The weights are drawn by `network.init`, except that log sigma starts at 0 for every
+    x. So every q starts with the variance of the prior, whatever the scale of the data.
 
     Args:
         key: a typed key.
-        sizes: units of each layer, from x to z: (64, 128, 8) has one hidden layer in
-            each network, (64, 8) none, which is the linear VAE.
+        sizes: number of units in each layer, from x to z. (64, 128, 8) has one hidden
+            layer in each network; (64, 8) has none, which is the linear VAE.
 
     Returns:
         VAE.
@@ -157,7 +163,7 @@ def encode(params: VAE, x: Float[Array, "n d"]) -> Gaussian:
         x: points `n d`.
 
     Returns:
-        Gaussian with mean `n m` and variance `n m`: one per row, for `jax.vmap`.
+        Gaussian with mean `n m` and variance `n m`: one q per row, for `jax.vmap`.
 
     Source: deck, "Variational Auto-Encoder"; Kingma and Welling 2014, appendix C.
     """
@@ -191,8 +197,7 @@ def log_likelihood(
 ) -> Float[Array, " n"]:
     """Log density of each point given its own latent, summed over dimensions (S25).
 
-    log p(x given z) = -1/2 sum_d [log(2 pi sigma_x^2)
-                                   + (x_d - decode(z)_d)^2 / sigma_x^2]
+    log p(x | z) = -1/2 sum_d [log(2 pi sigma_x^2) + (x_d - decode(z)_d)^2 / sigma_x^2]
 
     Args:
         params: the VAE.
@@ -221,21 +226,23 @@ def elbo_terms(
 ) -> ElboTerms:
     """Both terms of each point's bound, as sums over dimensions (S28, S30, S32).
 
-    ELBO_i = E_q log p(x_i given z) - KL(q_i, N(0, I))
-    E_q log p ~ 1/S sum_s log p(x_i given mean_i + sigma_i eps_is),   eps ~ N(0, I)
+    ELBO_i = E_q log p(x_i | z) - KL(q_i || N(0, I))
+    E_q log p(x_i | z) ~ 1/S sum_s log p(x_i | z_is),   z_is = mean_i + sigma_i eps_is
+    with eps_is ~ N(0, I)
 
-    The KL is exact, and of weight 1: beta belongs to what `fit` maximises, and is no
-    part of the bound.
+    The KL is computed exactly and has weight 1: beta is part of what `fit` maximises,
+    not of the bound.
 
     Args:
         key: a typed key.
         params: the VAE.
         x: points `n d`.
-        num_samples: S, at least 1; memory grows with it.
+        num_samples: S, at least 1; more samples take more memory.
         sigma_x: the known standard deviation of x given z.
 
     Returns:
-        ElboTerms, `n` each, in nats: an unbiased estimate and an exact value.
+        ElboTerms, `n` values each, in nats: an unbiased estimate of the first term, and
+        the exact KL.
 
     Source: deck, "Variational Auto-Encoder"; Kingma and Welling 2014, eq. 10.
     """
@@ -244,13 +251,17 @@ def elbo_terms(
 
 
 def draw_eps(key, params, x, num_samples):
-    """Noise `s n m` from N(0, I), for the samples z = mean + sigma eps (S32)."""
+    """Draw noise `s n m` from N(0, I), for the samples z = mean + sigma eps (S32)."""
     latents = len(params.decoder.weights[0])
     return jax.random.normal(key, (num_samples, len(x), latents), x.dtype)
 
 
 def pathwise_terms(params, x, eps, sigma_x):
-    """The bound's terms as a function of the noise, through which gradients flow."""
+    """Both terms of the bound for given noise: z = mean + sigma eps (S32).
+
+    For fixed eps, z is a differentiable function of the encoder's weights, so the
+    gradient of these terms is the pathwise gradient.
+    """
     q = encode(params, x)
 
     def reconstruction(eps):
@@ -261,6 +272,10 @@ def pathwise_terms(params, x, eps, sigma_x):
     return ElboTerms(jax.vmap(reconstruction)(eps).mean(axis=0), kl)
 
 
+# The type of `pathwise_terms`, and of what can replace it in `step` and `fit`: a
+# function (params, x, eps, sigma_x) -> ElboTerms. `elbo_terms` draws its own noise from
+# a key; here the noise is an argument, so that the code of such a function shows how z
+# depends on params, which is the path that the gradient takes (S31 to S33).
 Terms = Callable[..., ElboTerms]
 
 
@@ -277,24 +292,24 @@ def step(
     sigma_x: Positive = 1.0,
     terms: Terms = pathwise_terms,
 ) -> StepResult:
-    """One gradient step in both networks: algorithm 1 of Kingma and Welling (S29, S33).
+    """A gradient step for both networks, algorithm 1 of Kingma and Welling (S29, S33).
 
     repeat
-        batch <- a random minibatch of B points                 `minibatches`
+        batch <- a random minibatch of B points                 see `minibatches`
         eps <- random samples from N(0, I)
-        g <- gradient in (theta, phi) of the batch's mean bound, from eps
+        g <- gradient of the batch's mean bound with respect to (theta, phi), given eps
         theta, phi <- updated with g                            by the optimiser
 
     Args:
-        key: a typed key, another at each step.
+        key: a typed key, a new one for each step.
         params: the VAE.
-        opt_state: the optimiser's memory; `optimizer.init(params)` at first.
+        opt_state: the state of the optimiser; `optimizer.init(params)` at first.
         batch: the minibatch `b d`.
-        optimizer: from optax, which has the step size.
-        num_samples: samples of z for each point.
-        beta: the weight of the KL, at least 0; the bound has 1.
+        optimizer: from optax, with its step size.
+        num_samples: number of samples of z per point.
+        beta: the weight of the KL, at least 0; in the bound it is 1.
         sigma_x: the known standard deviation of x given z.
-        terms: as `fit`.
+        terms: as in `fit`.
 
     Returns:
         StepResult.
@@ -316,9 +331,9 @@ def step(
 
 
 def _updates(optimizer, gradient, opt_state, params):
-    """What the optimiser adds to the parameters, and its next memory."""
-    memory = jax.eval_shape(optimizer.init, params)
-    if jax.tree.structure(opt_state) != jax.tree.structure(memory):
+    """What the optimiser adds to the parameters, and its next state."""
+    expected = jax.eval_shape(optimizer.init, params)
+    if jax.tree.structure(opt_state) != jax.tree.structure(expected):
         raise ValueError(
             f"opt_state: got {type(opt_state).__name__}, expected "
             "optimizer.init(params) or what the last step returned"
@@ -327,8 +342,8 @@ def _updates(optimizer, gradient, opt_state, params):
         return optimizer.update(gradient, opt_state, params)
     except TypeError as error:
         raise ValueError(
-            f"optimizer: got one that asks for more than a gradient ({error}), "
-            "expected one for minibatches, such as optax.adam(1e-3)"
+            f"optimizer: got one that needs more than a gradient ({error}), expected "
+            "one for minibatches, such as optax.adam(1e-3)"
         ) from error
 
 
@@ -338,16 +353,16 @@ def minibatches(
 ) -> Int[Array, "batches size"]:
     """Shuffle the points into the minibatches of one epoch.
 
-    Each point comes once; the `num_points` mod `batch_size` left over by a shuffle sit
-    that epoch out.
+    Each point is in at most one minibatch. If `batch_size` does not divide
+    `num_points`, the points that are left over are not used in this epoch.
 
     Args:
-        key: a typed key, another for each epoch.
+        key: a typed key, a new one for each epoch.
         num_points: n.
         batch_size: B, at most n.
 
     Returns:
-        `n // B` rows of the B points' indices: `x[rows]` is `batches B d`.
+        `n // B` rows, each with the indices of B points: `x[rows]` is `batches B d`.
 
     Source: Kingma and Welling 2014, section 2.3.
     """
@@ -358,9 +373,9 @@ def minibatches(
 
 
 def _shuffled(key, n):
-    """The numbers below n in a random order.
+    """The numbers from 0 to n - 1 in a random order.
 
-    To sort random bits is several times faster than `jax.random.permutation`.
+    Sorting random bits is several times faster than `jax.random.permutation`.
     """
     return jnp.argsort(jax.random.bits(key, (n,)))
 
@@ -369,7 +384,7 @@ def _batch_within_points(x, batch_size, **_):
     _checks.count("batch_size", batch_size, high=len(x))
 
 
-@checked(compiled=False, given=_batch_within_points)
+@checked(check_together=_batch_within_points, compiled=False)
 def fit(
     key: Key[Array, ""],
     params: VAE,
@@ -385,11 +400,11 @@ def fit(
     terms: Terms | None = None,
     progress: bool | None = None,
 ) -> FitResult:
-    """Raise the bound in both networks together: `step`, many times over (S29).
+    """Train both networks together: `step`, repeated over minibatches (S29).
 
-    maximise  1/B sum_i [E_q log p(x_i given z) - beta KL(q_i, N(0, I))]
+    maximise  1/B sum_i [E_q log p(x_i | z) - beta KL(q_i || N(0, I))]
 
-    It is this loop, an epoch at a time compiled:
+    It runs this loop, with one compiled program per epoch:
 
         probe_key, key = jax.random.split(key)
         for t in range(num_epochs):
@@ -398,36 +413,38 @@ def fit(
             for step_key, batch in zip(jax.random.split(noise_key, len(rows)), x[rows]):
                 params, opt_state, _ = step(step_key, params, opt_state, batch, ...)
 
-    The interrupt button raises `Interrupted`, which ends a loop over fits too. What was
-    learned so far is the exception's `result`; `last_result()` returns it afterwards.
+    The interrupt button raises `Interrupted`, which also ends a loop over several fits.
+    The exception's `result` holds what was learned so far, and `last_result()` returns
+    it afterwards.
 
-    The same optimiser object again, with data of the same shape, starts at once:
-    nothing is compiled again for another beta or sigma_x.
+    If you pass the same optimiser object again, with data of the same shape, nothing is
+    compiled again, even if beta or sigma_x has changed.
 
     Args:
         key: a typed key; the same key gives the same numbers.
-        params: the start, from `init` or an earlier fit.
+        params: the start, from `init` or from an earlier fit.
         x: points `n d`.
-        optimizer: from optax, which has the step size.
-        num_epochs: how many, at least 1.
+        optimizer: from optax, with its step size.
+        num_epochs: number of epochs, at least 1.
         batch_size: B, at most n.
-        held_out: points `h d` that are only looked at.
-        num_samples: samples of z for each point and step.
-        beta: the weight of the KL, at least 0; the bound has 1.
+        held_out: points `h d` that are used only to measure the bound.
+        num_samples: number of samples of z per point and step.
+        beta: the weight of the KL, at least 0; in the bound it is 1.
         sigma_x: the known standard deviation of x given z.
-        terms: another estimator of the terms, `(params, x, eps, sigma_x) -> ElboTerms`
-            with eps `s n m` from N(0, I); its gradient is followed, so it is also the
-            place for another gradient.
-        progress: a bar with the time left; in notebooks and terminals if None.
+        terms: another function that estimates the two terms, `(params, x, eps,
+            sigma_x) -> ElboTerms` with eps `s n m` from N(0, I). Training follows its
+            gradient, so this is how to try another gradient estimator.
+        progress: whether to show a bar with the remaining time; if None, it is shown
+            in notebooks and terminals.
 
     Returns:
         FitResult.
 
     Raises:
-        ValueError: besides the above, an option is out of range.
-        Interrupted: by the interrupt button.
-        Diverged: a term is not finite. The message has the epoch and the likely cause,
-            the error's `result` the parameters and history up to the epoch before.
+        ValueError: also if an option is out of range.
+        Interrupted: if the interrupt button was pressed.
+        Diverged: if a term is not finite. The message names the epoch and the likely
+            cause; `result` holds the parameters and history of the epochs before.
 
     Source: deck, "Variational Auto-Encoder"; Kingma and Welling 2014, algorithm 1;
     Higgins et al. 2017 (beta).
@@ -462,9 +479,10 @@ def fit(
 
 
 def _begin(key, params, probe, *, optimizer, num_samples):
-    """The epochs' key, the optimiser's memory, and the noise that each epoch ends with.
+    """The key for the epochs, the optimiser's state, and noise for the measurements.
 
-    That noise is the same each time, so the curve moves because the parameters do.
+    At the end of every epoch the bound is measured with this same noise, so the curve
+    changes only because the parameters change.
     """
     probe_key, key = jax.random.split(key)
     probe_eps = draw_eps(probe_key, params, probe, num_samples)
@@ -486,7 +504,7 @@ def _epoch(
     num_samples,
     terms,
 ):
-    """Take a step with each minibatch; then look at the bound on the probe."""
+    """Take a step with each minibatch, then measure the bound on the probe points."""
     order_key, noise_key = jax.random.split(jax.random.fold_in(key, t))
     rows = minibatches(order_key, len(x), batch_size)
 
@@ -523,7 +541,7 @@ def _caption_with_held_out(report):
 
 
 def _history(epochs, dtype, held_out):
-    """The epochs' reports as arrays over epochs."""
+    """Turn the reports of the epochs into arrays over epochs."""
     columns = np.reshape([jax.tree.leaves(report) for report in epochs], (-1, 4))
     columns = [jnp.asarray(column, dtype) for column in columns.T]
     at_the_end = None if held_out is None else ElboTerms(*columns[2:])
@@ -535,10 +553,10 @@ _kept = []
 
 
 def last_result() -> FitResult | None:
-    """What the last fit that was interrupted or diverged had learned; None if none was.
+    """What the last interrupted or diverged fit had learned; None if there was none.
 
     Returns:
-        FitResult, as in the exception's `result`.
+        FitResult, the same as the exception's `result`.
     """
     return _kept[-1] if _kept else None
 
@@ -555,26 +573,26 @@ def _raise(watched, result, num_epochs, x, sigma_x):
     raise Diverged(
         f"epoch {num_good + 1} of {num_epochs}: the bound is not a finite number. "
         f"{_likely_cause(x, sigma_x)} The parameters after epoch {num_good} are in "
-        "this error's `result`, which vae.last_result() returns too.",
+        "this error's `result`, which vae.last_result() also returns.",
         result,
     )
 
 
 def _likely_cause(x, sigma_x):
-    """What to change first; a guess, from the scale of the data."""
+    """What to change first: a guess from the scale of the data."""
     spread = jnp.std(x)
     if spread > 30 * sigma_x:
         return (
-            f"The likely cause is sigma_x = {sigma_x:.3g} beside data that spread by "
-            f"{spread:.3g}: the slope grows as 1 / sigma_x^2. Raise sigma_x, or lower "
-            "the optimiser's step size."
+            f"The likely cause is sigma_x = {sigma_x:.3g}, which is small for data "
+            f"with a standard deviation of {spread:.3g}: the gradient grows as "
+            "1 / sigma_x^2. Raise sigma_x, or lower the optimiser's step size."
         )
     return "The likely cause is the optimiser's step size: lower it."
 
 
 @checked
 def reconstruct(params: VAE, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
-    """Decode the mean of each point's q: decode(encode(x).mean).
+    """Encode each point and decode the mean of its q: decode(encode(x).mean).
 
     Args:
         params: the VAE.
@@ -592,17 +610,17 @@ def reconstruct(params: VAE, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
 def sample(
     key: Key[Array, ""], params: VAE, num_samples: int, *, sigma_x: Positive = 1.0
 ) -> tuple[Float[Array, "n d"], Float[Array, "n m"]]:
-    """Ancestral samples: z from the prior, then x given z, noise and all (S25).
+    """Ancestral sampling: z from the prior, then x from p(x | z), with its noise (S25).
 
     Args:
         key: a typed key.
         params: the VAE.
-        num_samples: how many, at least 1.
+        num_samples: how many samples, at least 1.
         sigma_x: the known standard deviation of x given z.
 
     Returns:
-        points `n d`, and the latent `n m` that each came from: `decode` gives the
-        picture without noise.
+        points `n d`, and the latent `n m` that each was generated from; `decode` of
+        that latent is the picture without noise.
 
     Source: deck, "Variational Auto-Encoder".
     """
@@ -622,29 +640,30 @@ def _of_a_plane(params, **_):
         raise ValueError(f"params: got a z of {latents} dimensions, expected two")
 
 
-@checked(given=_of_a_plane)
+@checked(check_together=_of_a_plane)
 def latent_grid(
     params: VAE,
     *,
     num_per_axis: Annotated[int, functools.partial(_checks.count, low=2)] = 20,
     mass: Annotated[float | Float[Array, ""], _below_one] = 0.95,
 ) -> tuple[Float[Array, "rows columns d"], Float[Array, "rows columns 2"]]:
-    """Decode a grid over a two-dimensional latent, laid out as its picture is.
+    """Decode a grid over a two-dimensional latent, laid out as it is displayed.
 
-    The grid's lines are quantiles of the prior, with equal mass between neighbours.
+    The grid lines are quantiles of the prior: between any two neighbouring lines the
+    prior has the same probability.
 
     Args:
-        params: a VAE of a two-dimensional z.
-        num_per_axis: how many lines each way, at least 2.
-        mass: how much of the prior lies between the outermost lines, between 0 and 1.
+        params: a VAE with a two-dimensional z.
+        num_per_axis: number of grid lines per axis, at least 2.
+        mass: probability of the prior between the outermost lines, between 0 and 1.
 
     Returns:
-        means of x, `rows columns d`, and their z: the first grows from left to right,
-        the second from the bottom row to the top.
+        means of x, `rows columns d`, and their z, `rows columns 2`: the first
+        coordinate increases from left to right, the second from bottom to top.
 
     Raises:
-        ValueError: besides the above, z does not have two dimensions, or an option is
-            out of range.
+        ValueError: also if z does not have two dimensions, or an option is out of
+            range.
 
     Source: Kingma and Welling 2014, figure 4.
     """

@@ -1,4 +1,4 @@
-"""What every test runs under, and which tests an option adds."""
+"""The settings that every test runs under, and the options that add tests."""
 
 import contextlib
 import ctypes
@@ -63,6 +63,11 @@ LONGEST_FIRST = [
     "01_mle_revisited.ipynb",
     "test_exercises.py",
     "test_explorer.py",
+    "test_bounds.py",
+    "test_decoder.py",
+    "test_em.py",
+    "test_recorder.py",
+    "test_course.py",
 ]
 
 
@@ -131,7 +136,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def place(item):
-    """Return where a test comes in the order."""
+    """Return the position of a test in the order."""
     name = item.path.name
     return LONGEST_FIRST.index(name) if name in LONGEST_FIRST else len(LONGEST_FIRST)
 
@@ -157,7 +162,7 @@ def pytest_terminal_summary(terminalreporter, config):
 
 
 def tried(kind, terminalreporter):
-    """Return in words how many tests of a kind had which outcome."""
+    """Return in words how many tests of a kind passed, failed or were skipped."""
     reports = {
         outcome: [r for r in terminalreporter.getreports(outcome) if kind in r.keywords]
         for outcome in ("passed", "failed", "error", "skipped")
@@ -187,7 +192,7 @@ def free_memory():
 
 @pytest.fixture
 def nan_is_meant():
-    """Allow NaN, where it is the subject or fills the part that a fit did not reach."""
+    """Allow NaN in a test that is about NaN, or about a fit that ends early."""
     # Not `jax.debug_nans`, which holds in one thread alone.
     jax.config.update("jax_debug_nans", False)
     yield

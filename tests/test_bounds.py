@@ -72,7 +72,7 @@ def test_elbo_is_never_above_log_prob():
     assert (values <= mixture.log_prob(MIXTURE, X)[None, :] + 1e-13).all()
 
 
-def test_the_posterior_leaves_no_gap():
+def test_the_gap_is_zero_for_the_posterior():
     np.testing.assert_allclose(bounds.gap(LOG_JOINT, POSTERIOR), 0, atol=1e-13)
 
 
@@ -101,7 +101,7 @@ def test_the_three_forms_are_one_number():
         np.testing.assert_allclose(value, elbo, rtol=1e-12)
 
 
-def test_each_term_is_what_it_is_called():
+def test_each_term_equals_its_definition():
     forms = bounds.decompositions(LOG_JOINT, ANY_Q, MIXTURE.weights)
     q, weights = np.asarray(ANY_Q), np.broadcast_to(MIXTURE.weights, ANY_Q.shape)
     log_likelihood = LOG_JOINT - jnp.log(MIXTURE.weights)[None, :]
@@ -124,7 +124,7 @@ def test_the_forms_are_the_same_compiled():
     )
 
 
-def test_without_a_q_there_is_no_bound(refused):
+def test_a_missing_model_or_q_is_refused(refused):
     with refused("log_joint", "NoneType", "real numbers"):
         bounds.elbo(None)
 
@@ -142,7 +142,7 @@ def test_a_wide_q_in_single_precision_has_its_closed_form():
     np.testing.assert_allclose(forms.reconstruction_kl.reconstruction, 0, atol=1e-5)
 
 
-def test_zeros_of_q_contribute_exactly_nothing():
+def test_zeros_of_q_contribute_exactly_zero():
     q = jnp.array([[0.25, 0.75, 0.0]])
     log_joint = jnp.array([[-1.0, -2.0, -jnp.inf]])
     same = bounds.elbo(log_joint[:, :2], q[:, :2])
@@ -160,7 +160,7 @@ def test_gradients_stay_finite_at_zeros_of_q(function):
     assert all(jnp.isfinite(leaf).all() for leaf in gradients)
 
 
-def test_mass_where_the_model_has_none_costs_everything():
+def test_mass_where_the_model_has_none_makes_the_bound_minus_infinity():
     log_joint = jnp.array([[-1.0, -jnp.inf]])
     assert bounds.elbo(log_joint, jnp.array([[0.5, 0.5]])) == -jnp.inf
 
@@ -178,7 +178,7 @@ def test_elbo_of_a_gaussian_q_is_scipys_quadrature(q):
 
 
 @every_gaussian
-def test_log_evidence_stands_still_while_q_moves(q):
+def test_log_evidence_does_not_depend_on_q(q):
     forms = bounds.decompositions(bent_joint, q, STANDARD)
     expected = decoder.log_marginal_quadrature(BENT, POINT)[0]
     total = bounds.elbo(bent_joint, q) + forms.evidence_kl.kl
@@ -196,10 +196,10 @@ def test_terms_of_a_gaussian_q_have_their_closed_forms(q):
 
 
 @pytest.mark.parametrize("dimension", [1, 2])
-def test_a_gaussian_posterior_leaves_no_gap(dimension):
+def test_the_gap_is_zero_for_a_gaussian_posterior(dimension):
     x = jnp.arange(1.0, 1 + dimension)
 
-    # z ~ N(0, I) and x given z ~ N(z, I / 3), so z given x ~ N(3 x / 4, I / 4)
+    # z ~ N(0, I) and x | z ~ N(z, I / 3), so z | x ~ N(3 x / 4, I / 4)
     def log_joint(z):
         prior = Gaussian(jnp.zeros(dimension), jnp.ones(()))
         noise = gaussian.log_prob(Gaussian(x, jnp.array(1 / 3)), z)
@@ -212,7 +212,7 @@ def test_a_gaussian_posterior_leaves_no_gap(dimension):
 
 
 def test_gradient_in_a_gaussian_q_is_that_of_the_closed_form():
-    # for a standard normal joint the bound is -KL(q, N(0, 1))
+    # for a standard normal joint the bound is -KL(q || N(0, 1))
     def log_joint(z):
         return gaussian.log_prob(STANDARD, z)
 
@@ -223,7 +223,7 @@ def test_gradient_in_a_gaussian_q_is_that_of_the_closed_form():
     np.testing.assert_allclose(gradient.variance, expected.variance, rtol=1e-10)
 
 
-def test_one_gaussian_q_a_point_by_vmap_is_a_loop():
+def test_vmap_over_one_gaussian_q_per_point_equals_a_loop():
     x = X[:3] * 0.5
     means = jnp.array([[0.1], [-0.5], [1.0]])
 
@@ -265,7 +265,7 @@ def test_more_samples_tighten_the_bound():
     assert (jnp.diff(climb, axis=0) > 0).all()
 
 
-def test_the_posterior_as_q_needs_one_sample():
+def test_with_the_posterior_as_q_one_sample_is_exact():
     value = bounds.importance_weighted_bound(
         KEYS[5], LOG_JOINT, POSTERIOR, num_samples=1
     )
@@ -317,8 +317,8 @@ def test_dtype_is_kept(dtype):
         (None, ANY_Q, "log_joint", "NoneType", "real numbers"),
         (LOG_JOINT, None, "q", "NoneType", "real numbers"),
         (lambda z: z, STANDARD, "log_joint(z)", "(2001, 1)", "(s)"),
-        (bent_joint, Gaussian([0.0], 1e-6), "num_nodes", "2001", "give more"),
-        (lambda z: 0 * z[:, 0], STANDARD, "log_joint", "at the grid's edge", "rescale"),
+        (bent_joint, Gaussian([0.0], 1e-6), "num_nodes", "2001", "use more nodes"),
+        (lambda z: 0 * z[:, 0], STANDARD, "log_joint", "edge of the grid", "rescale"),
     ],
 )
 @pytest.mark.parametrize("function", [bounds.elbo, bounds.gap])
@@ -351,7 +351,7 @@ def test_a_narrow_q_is_exact_on_a_finer_grid():
     [
         ([0.5, 0.5], "shape (2,)", "k = 3"),
         ([0.5, 0.6, 0.1], "1.2", "a sum of 1"),
-        ([0.5, 0.5, 0.0], "0 where q is not", "above 0"),
+        ([0.5, 0.5, 0.0], "0 where q is above 0", "above 0 there"),
     ],
 )
 def test_bad_priors_are_refused(refused, prior, came, expected):

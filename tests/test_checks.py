@@ -1,4 +1,4 @@
-"""What the checks of arguments promise beyond what each module's own tests show."""
+"""The checks of arguments, beyond what the tests of each module show."""
 
 from decimal import Decimal
 from typing import Literal, NamedTuple
@@ -95,7 +95,7 @@ def test_a_masked_array_without_a_gap_is_its_data():
         np.array([1.5, 2.0], jnp.bfloat16),
     ],
 )
-def test_whatever_numpy_makes_floats_of_is_taken(value):
+def test_whatever_numpy_converts_to_floats_is_accepted(value):
     array = _checks.as_array("x", value, "n")
     assert array.dtype in (jnp.float32, jnp.float64)
     assert array.tolist() == [1.5, 2.0]
@@ -168,7 +168,7 @@ def test_numbers_beyond_single_precision_are_refused(refused, single_precision, 
 
 
 class Column:
-    """What the checks use of a pandas series."""
+    """The part of a pandas series that the checks use."""
 
     def __init__(self, entries, gaps=()):
         self.entries = np.asarray(entries)
@@ -183,7 +183,7 @@ class Column:
 
 
 class Frame:
-    """What the checks use of a pandas frame."""
+    """The part of a pandas frame that the checks use."""
 
     def __init__(self, **columns):
         self.named = columns
@@ -260,13 +260,13 @@ def test_a_sum_off_by_more_than_rounding_is_refused(refused, dtype):
         _checks.simplex("weights", weights, "k")
 
 
-def test_values_of_traced_arrays_are_not_looked_at(nan_is_meant):
+def test_values_of_traced_arrays_are_not_checked(nan_is_meant):
     traced = jax.jit(lambda x: _checks.positive("x", x, "n"))
     np.testing.assert_array_equal(traced(jnp.array([-1.0, jnp.nan])), [-1.0, jnp.nan])
 
 
 @pytest.mark.bad_input
-def test_shapes_of_traced_arrays_are_looked_at():
+def test_shapes_of_traced_arrays_are_checked():
     with pytest.raises(ValueError, match=r"^x: got shape \(2,\), expected \(n, d\)"):
         jax.jit(lambda x: _checks.as_array("x", x, "n d"))(jnp.ones(2))
 
@@ -316,7 +316,7 @@ def everything(
 PAIR = Pair([1.0, 2.0], [0, 0])
 
 
-def test_a_contract_turns_arguments_into_what_it_says(as_user):
+def test_annotations_decide_how_arguments_are_converted(as_user):
     assert everything(PAIR, [[1, 2]]) == 5
     assert everything(x=[[1, 2]], pair=PAIR, flip=np.bool(True)) == -5
     options = {"power": np.int64(2), "kind": "mean", "optimizer": optax.sgd(1.0)}
@@ -339,7 +339,7 @@ def test_a_contract_turns_arguments_into_what_it_says(as_user):
         ((PAIR, [[1.0, 2.0]]), {"floor": -1}, "floor", "-1.0", "at least 0"),
     ],
 )
-def test_what_breaks_a_contract_is_refused(
+def test_arguments_that_break_the_contract_are_refused(
     refused, args, options, argument, came, expected
 ):
     with refused(argument, came, expected):
@@ -358,7 +358,7 @@ def test_a_row_of_traced_numbers_is_an_array(refused):
         return _checks.as_array("x", [[a, 1.0]], "n d").sum()
 
     assert jax.jit(of)(2.0) == 3.0
-    with refused("x", "list", "rows of one length"):
+    with refused("x", "list", "rows of equal length"):
         jax.jit(lambda a: _checks.as_array("x", [[a], [a, a]], "n d"))(1.0)
 
 
@@ -369,6 +369,6 @@ def test_pythons_numbers_have_no_precision_of_their_own():
         assert log_prob.dtype == jnp.float32
 
 
-def test_the_largest_scores_of_a_vae_are_not_asked_of_a_decoder(refused):
+def test_a_decoder_is_refused_where_a_vae_is_expected(refused):
     with refused("params", "MLP", "VAE(encoder, decoder)"):
         evaluate.unit_kl(decoder.bent_line(), [[1.0, 2.0]])

@@ -1,4 +1,4 @@
-"""What a first cell sets up: fast compiling, and programs kept for the next kernel."""
+"""The setup in a first cell: fast compiling, and programs kept for the next kernel."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ OURS = ("COVERAGE", "COURSE_", "JAX_", "MPLBACKEND", "XLA_")
 
 
 def without_settings(**environment):
-    """Return this process's environment without what the tests have set in it."""
+    """Return the environment of this process, without what the tests have set."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(OURS)}
     return kept | {k: str(v) for k, v in environment.items()}
 
@@ -43,7 +43,7 @@ def test_nothing_changes_for_a_version_whose_flags_are_not_known(monkeypatch):
 
 @pytest.fixture
 def home(monkeypatch, tmp_path):
-    """A user's empty cache folder, and JAX as it is where nobody has set up a cache."""
+    """A user's empty cache folder, and JAX without a cache."""
     home = tmp_path / "cache"
     monkeypatch.setattr(platformdirs, "user_cache_path", lambda *_, **__: home)
     monkeypatch.delenv("COURSE_CACHE", raising=False)
@@ -101,9 +101,7 @@ def test_the_folder_is_named_after_the_version_and_the_processor(home, monkeypat
     assert len(set(names)) == 4
 
 
-def test_a_processor_without_proc_cpuinfo_is_told_by_what_numpy_found(
-    home, monkeypatch
-):
+def test_without_proc_cpuinfo_the_features_that_numpy_found_are_used(home, monkeypatch):
     def read_text(path, *_):
         raise FileNotFoundError(path)
 
@@ -216,89 +214,6 @@ def test_a_program_that_another_kernel_just_removed_is_no_error(home, monkeypatc
     (folder / "gone-cache").symlink_to(folder / "nowhere")
     course.keep_compiled_programs()
     assert jax.config.jax_compilation_cache_dir
-
-
-# A kernel in small: prints how many programs were compiled, and a result of theirs.
-KERNEL = """
-import collections
-import sys
-from pathlib import Path
-
-import jax
-import platformdirs
-
-platformdirs.user_cache_path = lambda *_, **__: Path(sys.argv[1])
-from helpers import course
-
-counts = collections.Counter()
-jax.monitoring.register_event_listener(lambda event, **_: counts.update([event]))
-course.start()
-{between}
-x = jax.numpy.linspace(0.0, 1.0, 100)
-result = jax.numpy.sin(x) @ jax.numpy.cos(x)
-asked = counts["/jax/compilation_cache/compile_requests_use_cache"]
-found = counts["/jax/compilation_cache/cache_hits"]
-print(asked, found, float(result).hex())
-"""
-
-
-def kernel(home, between=""):
-    """Start one in which `between` runs after the first cell."""
-    return subprocess.Popen(
-        [sys.executable, "-c", KERNEL.format(between=between), home],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=without_settings(),
-    )
-
-
-def ended(process):
-    """Return how many programs it asked the cache for and found, and its result."""
-    output, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
-    assert errors == ""  # no warning, whatever happens to the folder
-    asked, found, result = output.split()
-    return int(asked), int(found), result
-
-
-@pytest.fixture(scope="module")
-def first(tmp_path_factory):
-    """A folder that a first kernel has filled, and what that kernel printed."""
-    home = tmp_path_factory.mktemp("first") / "cache"
-    return home, ended(kernel(home))
-
-
-def test_a_second_kernel_compiles_nothing(first):
-    home, (asked, found, result) = first
-    assert asked > 3
-    assert found == 0
-    assert ended(kernel(home)) == (asked, asked, result)
-
-
-def test_kernels_that_start_at_once_do_not_disturb_each_other(tmp_path, first):
-    _, (_, _, result) = first
-    both = [kernel(tmp_path / "cache") for _ in range(2)]
-    assert [ended(process)[2] for process in both] == [result, result]
-
-
-@pytest.mark.parametrize("kept", [0, 100], ids=["empty", "cut off"])
-def test_programs_that_were_half_written_are_compiled_without_a_word(
-    tmp_path, first, kept
-):
-    """As a kernel leaves them that was ended meanwhile, or a disk that is full."""
-    home, (asked, _, result) = first
-    folder = next(home.iterdir())
-    (tmp_path / folder.name).mkdir()
-    for path in folder.iterdir():
-        (tmp_path / folder.name / path.name).write_bytes(path.read_bytes()[:kept])
-    assert ended(kernel(tmp_path)) == (asked, 0, result)
-
-
-def test_a_folder_removed_meanwhile_is_missed_without_a_word(tmp_path, first):
-    _, (asked, _, result) = first
-    between = "import shutil; shutil.rmtree(sys.argv[1])"
-    assert ended(kernel(tmp_path / "cache", between)) == (asked, 0, result)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="others have folders of their own")

@@ -205,7 +205,7 @@ def test_importance_sampling_from_the_exact_posterior_has_no_error():
     np.testing.assert_allclose(estimate, expected, rtol=1e-13)
 
 
-def test_importance_sampling_reaches_the_marginal_of_a_plane_of_latents():
+def test_importance_sampling_agrees_with_a_two_dimensional_integral():
     keys = jax.random.split(jax.random.key(6), 4000)
     x = jnp.array([[0.5, -0.5, 1.0]])
     proposal = Gaussian(jnp.zeros(2), jnp.array([1.5, 0.8]))
@@ -242,7 +242,7 @@ def test_samples_have_the_exact_marginals_moments(params, sigma_x):
     assert (abs(np.cov(x.T) - exact.cov) < 4 * entry_error).all()
 
 
-def test_samples_lie_round_the_curve_at_their_own_latent():
+def test_samples_lie_around_the_curve_at_their_own_latent():
     x, z = decoder.sample(jax.random.key(9), BENT, 5000, sigma_x=0.2)
     residuals = np.ravel(x - decoder.decode(BENT, z))
     assert stats.kstest(residuals, stats.norm(0, 0.2).cdf).pvalue > 0.001
@@ -265,7 +265,7 @@ every_function = pytest.mark.parametrize(
 
 
 @every_function
-def test_compiled_is_plain(function):
+def test_compiled_equals_uncompiled(function):
     jax.tree.map(
         lambda compiled, plain: np.testing.assert_allclose(compiled, plain, rtol=1e-11),
         jax.jit(function)(BENT, X, Z),
@@ -281,7 +281,7 @@ def test_dtype_is_kept(function, dtype):
     assert {leaf.dtype for leaf in results} == {jnp.dtype(dtype)}
 
 
-def test_vmap_over_points_is_a_loop():
+def test_vmap_over_points_equals_a_loop():
     together = jax.vmap(lambda x: decoder.log_marginal_quadrature(BENT, x[None]))(X)
     at_once = decoder.log_marginal_quadrature(BENT, X)
     np.testing.assert_allclose(together[:, 0], at_once, rtol=1e-13)
@@ -316,11 +316,13 @@ def test_lists_are_points_and_parameters(as_user):
 
 @pytest.mark.parametrize("sigma_x", [1e-2, 1e-3])
 def test_too_few_nodes_for_sigma_x_are_refused(refused, sigma_x):
-    with refused("num_nodes", f"2001, too few for sigma_x = {sigma_x}", "more"):
+    with refused(
+        "num_nodes", f"2001, which is too few for sigma_x = {sigma_x}", "more"
+    ):
         decoder.log_marginal_quadrature(BENT, X, sigma_x=sigma_x)
 
 
-def test_more_nodes_mend_what_few_cannot():
+def test_more_nodes_are_enough_where_few_are_not():
     x, sigma_x = decoder.decode(LINEAR, jnp.array([[0.123]])), 1e-2
     exact = linear_marginal(LINEAR, sigma_x).logpdf(x)
     quadrature = decoder.log_marginal_quadrature(
@@ -346,7 +348,7 @@ def test_bad_numbers_of_nodes_are_refused(refused, num_nodes, expected):
     ],
     ids=["quadrature", "posterior"],
 )
-def test_a_plane_of_latents_is_refused_by_quadrature(refused, function):
+def test_a_two_dimensional_latent_is_refused_by_quadrature(refused, function):
     with refused("params", "2-dimensional z", "one dimension"):
         function(PLANE, np.ones((1, 3)))
 
@@ -433,7 +435,7 @@ def test_bad_parameters_are_refused(refused, params, argument, came, expected):
         (MLP((np.ones((1, 2)),), np.zeros(2)), "params.biases", "ndarray"),
     ],
 )
-def test_what_is_no_network_is_refused(refused, params, argument, came):
+def test_what_is_not_a_network_is_refused(refused, params, argument, came):
     with refused(argument, came, "expected"):
         decoder.decode(params, ZERO)
 

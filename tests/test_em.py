@@ -1,4 +1,4 @@
-"""EM, against scikit-learn, its own two steps, autodiff and the climb it promises."""
+"""EM, against scikit-learn, its own two steps, autodiff and its monotonicity."""
 
 import jax
 import jax.numpy as jnp
@@ -104,7 +104,7 @@ def test_no_other_parameters_raise_the_bound_more_than_the_m_step(kind):
 
 @pytest.fixture(params=KINDS)
 def proof(request):
-    """q(t), q(t+1), theta(t), theta(t+1) and l, on the way up."""
+    """q(t), q(t+1), theta(t), theta(t+1) and l, during a fit."""
     path, log_likelihoods = em.iterate(START[request.param], X, num_steps=2)
     first, theta, after = (
         jax.tree.map(lambda leaf, t=t: leaf[t], path) for t in range(3)
@@ -119,7 +119,7 @@ def test_the_proof_as_printed_fails_in_its_last_two_relations(proof):
     assert bound(theta, old_q, X) < log_likelihood - 1e-3
 
 
-def test_the_proof_mended_holds(proof):
+def test_the_corrected_proof_holds(proof):
     _, q, (theta, after), (log_likelihood, higher) = proof
     assert higher >= bound(after, q, X) >= bound(theta, q, X)
     np.testing.assert_allclose(bound(theta, q, X), log_likelihood, rtol=1e-13)
@@ -129,7 +129,7 @@ def test_the_proof_mended_holds(proof):
 
 
 @both_kinds
-def test_iterate_is_an_e_step_and_an_m_step_in_turn(kind):
+def test_iterate_alternates_e_steps_and_m_steps(kind):
     path = em.iterate(START[kind], X, num_steps=3)
     theta = START[kind]
     for t in range(4):
@@ -177,13 +177,13 @@ def test_iterate_takes_an_m_step_in_numpy():
     np.testing.assert_allclose(path.log_likelihoods, own.log_likelihoods, rtol=1e-14)
 
 
-def test_what_is_no_function_is_no_m_step(refused):
+def test_an_m_step_that_is_not_a_function_is_refused(refused):
     with refused("m_step", "5", "a function"):
         em.iterate(SPHERICAL, X, num_steps=2, m_step=5)
 
 
 @both_kinds
-def test_fit_is_iterate_at_every_step(kind):
+def test_fit_equals_iterate_at_every_step(kind):
     path = em.iterate(START[kind], X, num_steps=20)
     for num_steps in (1, 20):
         result = em.fit(START[kind], X, num_steps=num_steps, tol=0.0)
@@ -203,7 +203,7 @@ def test_chunks_do_not_change_the_climb(kind, n):
 
 
 @both_kinds
-def test_fit_is_scikit_learns_from_the_same_start(kind):
+def test_fit_agrees_with_scikit_learn_from_the_same_start(kind):
     start = START[kind]
     precisions = (
         1 / start.covariances if kind == "spherical" else np.linalg.inv(FULL[2])
@@ -225,7 +225,7 @@ def test_fit_is_scikit_learns_from_the_same_start(kind):
 
 
 @both_kinds
-def test_vmap_over_starts_is_a_loop(kind):
+def test_vmap_over_starts_equals_a_loop(kind):
     keys = jax.random.split(jax.random.key(3), 4)
     starts = jax.vmap(lambda key: random_start(key, X, 3, kind))(keys)
     together = jax.vmap(lambda start: em.fit(start, X, num_steps=50))(starts)
@@ -238,7 +238,7 @@ def test_vmap_over_starts_is_a_loop(kind):
 
 
 @both_kinds
-def test_float32_goes_down_by_rounding_alone(kind):
+def test_in_float32_only_rounding_lowers_the_likelihood(kind):
     def climb(key):
         return em.fit(random_start(key, x, 3, kind), x, num_steps=200, tol=0.0)
 
@@ -271,7 +271,7 @@ def test_converged_says_whether_the_last_step_gained_less_than_tol():
 
 
 @both_kinds
-def test_a_sound_climb_has_no_faults(kind):
+def test_a_good_fit_has_no_faults(kind):
     assert em.faults(em.fit(START[kind], X)) == []
 
 
@@ -300,7 +300,7 @@ def test_equal_components_stay_equal_and_are_reported(kind):
 
 
 @both_kinds
-def test_a_component_that_falls_onto_one_point_is_reported(kind):
+def test_a_component_that_shrinks_onto_one_point_is_reported(kind):
     start = START[kind]._replace(
         means=START[kind].means.at[1].set(X[0]),
         covariances=START[kind].covariances.at[1].multiply(1e-6),
@@ -313,7 +313,7 @@ def test_a_component_that_falls_onto_one_point_is_reported(kind):
 
 
 @both_kinds
-def test_a_floor_lets_the_climb_go_on_and_is_reported(kind):
+def test_with_a_floor_the_fit_continues_and_reports_it(kind):
     start = START[kind]._replace(
         means=START[kind].means.at[1].set(X[0]),
         covariances=START[kind].covariances.at[1].multiply(1e-6),
@@ -401,7 +401,7 @@ def test_gradient_ascent_leaves_a_weight_of_zero_at_zero():
     assert jnp.isfinite(climb.log_likelihoods).all()
 
 
-def test_a_step_too_large_falls():
+def test_too_large_a_step_lowers_the_likelihood():
     climb = em.gradient_ascent(SPHERICAL, X, optimizer=optax.sgd(20.0), num_steps=20)
     assert jnp.diff(climb.log_likelihoods).min() < -10
     assert all(jnp.isfinite(leaf).all() for leaf in climb.params)
@@ -475,7 +475,7 @@ def test_float32_does_not_fall_where_columns_are_nearly_dependent(seed):
 
 
 @both_kinds
-def test_an_outlier_does_not_make_the_likelihood_of_float32_untrue(kind):
+def test_an_outlier_does_not_make_the_float32_likelihood_wrong(kind):
     x = jnp.concatenate([X, jnp.full((1, 2), 1e6)])
     start = START[kind]._replace(means=SPHERICAL.means.at[0].set(1e6))
     low, high = both_precisions(start, x, variance_floor=0.01, num_steps=200)
@@ -503,7 +503,7 @@ def test_points_that_float32_cannot_tell_apart_are_refused(
         function(first, x.astype(given), *[3] * (function is not em.fit))
 
 
-def test_nothing_that_is_not_a_number_is_made_on_the_way():
+def test_no_nan_is_created_on_the_way():
     # these tests run with jax_debug_nans on
     assert jax.config.jax_debug_nans
     result = em.fit(SPHERICAL, X, num_steps=500)
@@ -528,7 +528,7 @@ def test_seconds_since_1970_are_points():
     assert em.faults(result) == []
 
 
-def test_components_of_which_one_is_narrow_are_fitted_as_by_iterate():
+def test_a_narrow_component_is_fitted_as_by_iterate():
     # too narrow, and too far from the centre, for |x - mean|^2 to be multiplied out
     cloud = jax.random.normal(jax.random.key(0), (100, 2))
     x = jnp.concatenate([cloud, 50 + 1e-4 * cloud[:20]])
@@ -596,7 +596,7 @@ def test_a_negative_floor_is_refused(refused):
         em.fit(SPHERICAL, X, variance_floor=-1.0)
 
 
-def test_what_is_no_optimiser_is_refused(refused):
+def test_what_is_not_an_optimiser_is_refused(refused):
     with refused("optimizer", "float", "optax"):
         em.gradient_ascent(SPHERICAL, X, optimizer=0.1, num_steps=3)
 
@@ -633,5 +633,5 @@ def test_a_component_on_one_point_alone_has_no_rate(refused):
     x = jnp.array([[0.0], [10.0], [10.5], [11.0], [12.0]])
     means = jnp.array([[0.0], [10.875]])
     alone = Mixture(jnp.array([0.2, 0.8]), means, jnp.array([1e-6, 0.5]))
-    with refused("params", "without a derivative", "M-step"):
+    with refused("params", "M-step has no derivative", "more than a single point"):
         em.convergence_rate(alone, x)

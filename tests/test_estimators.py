@@ -121,7 +121,7 @@ def test_score_function_is_f_times_the_slope_of_log_q():
         np.testing.assert_allclose(leaf, values * score, rtol=1e-11)
 
 
-def test_pathwise_is_the_slope_with_the_noise_held_still():
+def test_pathwise_is_the_slope_with_the_noise_held_fixed():
     estimates = estimators.pathwise(KEY, exponential, Q, num_samples=5)
     eps = jax.random.normal(KEY, (5, 3))
 
@@ -135,7 +135,7 @@ def test_pathwise_is_the_slope_with_the_noise_held_still():
         np.testing.assert_allclose(leaf, slope, rtol=1e-12)
 
 
-def test_leave_one_out_takes_off_the_mean_of_the_others():
+def test_leave_one_out_subtracts_the_mean_of_the_others():
     plain = estimators.score_function(KEY, quadratic, Q, num_samples=6)
     found = ESTIMATORS["leave one out"](KEY, quadratic, Q, num_samples=6)
     values = np.array(jax.vmap(quadratic)(gaussian.sample(KEY, Q, 6)))
@@ -165,7 +165,7 @@ def test_a_good_baseline_lowers_the_variance():
     assert spreads[0] > 1.5 * spreads[1] > 1.5 * spreads[2]
 
 
-def test_a_jump_is_seen_by_the_score_and_missed_by_the_path():
+def test_the_score_function_handles_a_jump_and_pathwise_misses_it():
     # P(z_0 > 0) = Phi(mean / sigma), so its slope in the mean is the density at 0
     q = Gaussian(jnp.array([0.4]), jnp.array([0.25]))
     density = jnp.exp(-0.5 * 0.8**2) / jnp.sqrt(2 * jnp.pi) / 0.5
@@ -177,7 +177,7 @@ def test_a_jump_is_seen_by_the_score_and_missed_by_the_path():
     assert not jnp.concatenate(path).any()
 
 
-def test_a_shared_variance_counts_as_one_sigma_a_dimension():
+def test_a_shared_variance_counts_as_one_sigma_per_dimension():
     shared = Gaussian(MEAN, jnp.array(0.49))
     apart = Gaussian(MEAN, jnp.full(3, 0.49))
     for name, estimator in ESTIMATORS.items():
@@ -211,7 +211,7 @@ def test_precision_is_kept(dtype):
 
 
 @pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
-def test_the_check_does_not_mind_the_scale_of_f(scale, refused):
+def test_the_check_does_not_depend_on_the_scale_of_f(scale, refused):
     found = estimators.exact_gradient(
         lambda z: scale * jnp.sin(z[0]), ONE, num_nodes=20
     )
@@ -272,7 +272,7 @@ def test_bad_arguments_are_refused(name, argument, came, change, refused):
         )
 
 
-def test_what_f_makes_infinite_is_refused(refused):
+def test_infinite_values_of_f_are_refused(refused):
     with refused("slope of f", "nan", "finite numbers"):
         estimators.pathwise(KEY, lambda z: jnp.sqrt(z[0] - 9), Q, num_samples=3)
     for call in (

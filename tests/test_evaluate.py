@@ -1,4 +1,4 @@
-"""What a VAE has learnt, against quadrature and closed forms."""
+"""The measurements of a trained VAE, against quadrature and closed forms."""
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +41,7 @@ def test_log_prob_averages_before_the_logarithm(ratios):
     np.testing.assert_allclose(found, expected, rtol=1e-10)
 
 
-def test_units_share_out_the_kl():
+def test_the_units_kls_add_up_to_the_kl():
     params = jax.tree.map(lambda leaf: leaf + 0.1, PLANE)
     found = evaluate.unit_kl(params, X3)
     assert found.shape == (2,)

@@ -1,4 +1,4 @@
-"""Every exercise by what people answer: right in two ways, and wrong in many."""
+"""Every exercise with answers that people give: two right ones, and many wrong ones."""
 
 import math
 
@@ -414,7 +414,7 @@ MORE_RIGHT = [
 
 
 def of_one(form):
-    """Return what makes a wrong function of a right one."""
+    """Return a function that turns a right answer into a wrong one."""
     return lambda right: lambda *args: form(right(*args))
 
 
@@ -422,13 +422,13 @@ stopped, flipped = of_one(jax.lax.stop_gradient), of_one(jnp.negative)
 summed, averaged = of_one(jnp.sum), of_one(jnp.mean)
 
 
-def safe_but_lost(a):
+def safe_but_not_added_again(a):
     m = a.max(axis=1)
     return np.log(np.exp(a - m[:, None]).sum(axis=1))
 
 
-def taken_out(of_row):
-    """Return log_sum_exp with another number than the largest taken out."""
+def subtracted(of_row):
+    """Return log_sum_exp that subtracts a number other than the largest."""
 
     def answer(a):
         m = of_row(a)
@@ -438,7 +438,7 @@ def taken_out(of_row):
 
 
 def score_half(in_mu=None, in_sigma=None):
-    """Return the score with one half by another form."""
+    """Return the score with one of its halves in another form."""
 
     def answer(x, mu, sigma):
         first, second = score(x, mu, sigma)
@@ -621,21 +621,21 @@ WRONG = {
         (lambda a: [math.log(sum(map(math.exp, row))) for row in a], ""),
         (lambda a: np.exp(a).sum(axis=1), "A logarithm is missing"),
         (lambda a: np.log(np.exp(a).mean(axis=1)), "mean over z"),
-        (safe_but_lost, "Add it again"),
-        (taken_out(lambda a: a.max()), "each row needs its own"),
-        (taken_out(lambda a: a[:, 0]), "the first entry"),
-        (taken_out(lambda a: a[:, -1]), "the last entry"),
-        (taken_out(lambda a: np.median(a, axis=1)), "the median"),
-        (taken_out(lambda a: a.mean(axis=1)), "the mean out"),
-        (taken_out(lambda a: a.min(axis=1)), "the smallest entry"),
-        (taken_out(lambda a: np.abs(a).max(axis=1)), "absolute value"),
+        (safe_but_not_added_again, "Add it again"),
+        (subtracted(lambda a: a.max()), "each row needs its own"),
+        (subtracted(lambda a: a[:, 0]), "the first entry"),
+        (subtracted(lambda a: a[:, -1]), "the last entry"),
+        (subtracted(lambda a: np.median(a, axis=1)), "the median"),
+        (subtracted(lambda a: a.mean(axis=1)), "the mean of each row"),
+        (subtracted(lambda a: a.min(axis=1)), "the smallest entry"),
+        (subtracted(lambda a: np.abs(a).max(axis=1)), "absolute value"),
         (lambda a: log_sum_exp(a.T), "axis=1"),
         (lambda a: np.log(np.exp(a).sum(axis=0)), "axis=1"),
         (lambda a: a.max(axis=1), "The others count"),
         (lambda a: log_sum_exp(a)[:, None], "an axis of length 1 too many"),
     ],
     "score": [
-        (lambda *args: score(*args) / len(args[0]), "A mean over the points"),
+        (lambda *args: score(*args) / len(args[0]), "a mean over the points"),
         (lambda *args: score(*args)[::-1], "swapped"),
         (flipped(score), "downhill"),
         (score_half(in_mu=lambda a, s: -a.sum() / s**2), "downhill"),
@@ -648,7 +648,7 @@ WRONG = {
         (score_half(in_sigma=lambda a, s: (a**2).sum() / s**3), "-log sigma has a"),
         (
             score_half(in_sigma=lambda a, s: (a**2).sum() / s**3 - 1 / s),
-            "once for each point",
+            "one -1/sigma for each point",
         ),
         (
             score_half(in_sigma=lambda a, s: (a**2).sum() / s**3 + len(a) / s),
@@ -683,14 +683,14 @@ WRONG = {
         (lambda x: np.ptp(x, axis=1) ** 2, "parabola"),
     ],
     "shared_variance": [
-        (lambda x: ((x - x.mean(axis=0)) ** 2).sum() / len(x), "N for DN"),
+        (lambda x: ((x - x.mean(axis=0)) ** 2).sum() / len(x), "as the slide does"),
         (lambda x: ((x - x.mean(axis=0)) ** 2).sum() / (2 * len(x)), "the plane"),
         (lambda x: ((x - x.mean(axis=0)) ** 2).sum() / (x.size - 1), "D N - 1"),
         (lambda x: jnp.sqrt(((x - x.mean(axis=0)) ** 2).mean()), "This is sigma"),
         (lambda x: x.var(), "its own: mean(axis=0)"),
         (lambda x: x.var(axis=1).mean(), "over its dimensions"),
         (lambda x: x.var(axis=0, ddof=1).mean(), "unbiased"),
-        (lambda x: x.var(axis=0, ddof=1).sum(), "N - 1 for D N"),
+        (lambda x: x.var(axis=0, ddof=1).sum(), "divide by N - 1"),
         (lambda x: x.var(axis=0), "a single one for all"),
         (lambda x: np.cov(x.T), "covariance matrix"),
         (lambda x: (x**2).mean(), "not subtracted"),
@@ -704,13 +704,16 @@ WRONG = {
         (slope_by_prior, "the posterior's"),
         (slope_by_sigma, "not by sigma"),
         (slope_naive, "0/0"),
-        (slope_weighed_twice, "come in twice"),
-        (lambda p, x: slope_in_means(p, x) / len(x), "A mean over the points"),
+        (slope_weighed_twice, "weights twice"),
+        (lambda p, x: slope_in_means(p, x) / len(x), "a mean over the points"),
         (flipped(slope_in_means), "The sign is flipped"),
-        (lambda p, x: pull(p, x, jnp.ones((len(x), len(p.weights)))), "shared out"),
+        (
+            lambda p, x: pull(p, x, jnp.ones((len(x), len(p.weights)))),
+            "by the responsibility",
+        ),
         (lambda p, x: em.m_step(mixture.responsibilities(p, x), x).means, "M-step"),
-        (lambda p, x: slope_in_means(p, x).sum(axis=0), "A sum over the components"),
-        (lambda p, x: slope_in_means(p, x).T, "rows and columns are exchanged"),
+        (lambda p, x: slope_in_means(p, x).sum(axis=0), "a sum over the components"),
+        (lambda p, x: slope_in_means(p, x).T, "rows and columns are swapped"),
     ],
     "marginal": [
         (marginal_with(lambda s, z: logsumexp(-0.5 * (s + z**2), axis=1)), ""),
@@ -726,17 +729,17 @@ WRONG = {
                     logsumexp(-0.5 * (s + z**2), axis=1) - 1.5 * LOG_2PI - math.log(501)
                 )
             ),
-            "A mean over the grid",
+            "a mean over the grid",
         ),
         (
             marginal_with(
                 lambda s, z: (-0.5 * (s + z**2) - 1.5 * LOG_2PI).sum(axis=1) * 0.02
             ),
-            "The logarithms are summed",
+            "You summed the logarithms",
         ),
         (
             marginal_with(lambda s, z: (-0.5 * (s + z**2) - 1.5 * LOG_2PI).sum(axis=1)),
-            "The logarithms are summed",
+            "You summed the logarithms",
         ),
         (
             marginal_with(
@@ -748,7 +751,7 @@ WRONG = {
             marginal_with(
                 lambda s, z: logsumexp(-0.5 * s - LOG_2PI, axis=1) - math.log(501)
             ),
-            "Each z counts by its prior",
+            "Weight each z by its prior",
         ),
         (of_one(jnp.exp)(marginal), "This is p(x)"),
         (
@@ -785,10 +788,10 @@ WRONG = {
                     logsumexp(-0.5 * (s + z**2), axis=1) - LOG_2PI + math.log(0.02)
                 )
             ),
-            "A constant of one dimension is missing",
+            "The constant of one dimension is missing",
         ),
         (flipped(marginal), "The sign is flipped"),
-        (summed(marginal), "A sum over the points"),
+        (summed(marginal), "a sum over the points"),
         (lambda x, d: marginal(x, d, z=np.linspace(-1, 1, 201)), "from -1 to 1"),
         (lambda x, d: marginal(x, d, z=np.linspace(-3, 3, 50)), "from -3 to 3"),
         (lambda x, d: marginal(x, d, z=np.linspace(-3.5, 3.5, 71)), "from -3.5 to 3.5"),
@@ -798,7 +801,7 @@ WRONG = {
         (lambda x, d: 0.9 * marginal(x, d), "0.9 times"),
     ],
     "kl_gaussians": [
-        (lambda m, v, mp, vp: kl(mp, vp, m, v), "wrong way round"),
+        (lambda m, v, mp, vp: kl(mp, vp, m, v), "You swapped q and p"),
         (flipped(kl), "The sign is flipped"),
         (lambda m, v, mp, vp: kl(m, v**2, mp, vp**2), "sigma squared"),
         (lambda *args: 2 * kl(*args), "One half is missing in front."),
@@ -807,7 +810,7 @@ WRONG = {
         (kl_by(lambda r, s: r - 1 + s), "logarithm of the ratio"),
         (kl_by(lambda r, s: r - 1 + jnp.log(r) + s), "wrong sign"),
         (kl_by(lambda r, s: r - jnp.log(r) + s), "-1 of each dimension"),
-        (lambda *args: kl(*args) / len(args[0]), "A mean over the dimensions"),
+        (lambda *args: kl(*args) / len(args[0]), "a mean over the dimensions"),
     ],
     "slope_in_logits": [
         (lambda p, a: p - log_softmax(a) - 1, "the slope in q"),
@@ -817,31 +820,34 @@ WRONG = {
         (slope_naive_softmax, "overflows"),
         (slope_over_points, "softmax goes over the points"),
         (slope_averaged_over_points, "average goes over the points"),
-        (lambda p, a: slope_in_logits(p, a).sum(axis=0), "A sum over the points"),
-        (lambda p, a: slope_in_logits(p, a) / len(p), "A mean over the points"),
+        (lambda p, a: slope_in_logits(p, a).sum(axis=0), "a sum over the points"),
+        (lambda p, a: slope_in_logits(p, a) / len(p), "a mean over the points"),
     ],
     "q_for_sixteen": [
-        ((1.25, 0.3), "sits on one mode"),
+        ((1.25, 0.3), "covers only one mode"),
         ((0.0, 1.5), "mean is too low"),
-        ((0.75, 0.6), "Too narrow"),
-        ((0.5, 3.0), "Wider than both"),
+        ((0.75, 0.6), "too narrow"),
+        ((0.5, 3.0), "wider than both"),
         ((-0.9, 1.1), "sign of the mean"),
         ((2.5, 1.5), "mean is too high"),
         ([1, 2, 3], "3 numbers"),
     ],
     "round_m_step": [
-        (lambda q, x: round_m_step(q, x, divide_by=q.sum(axis=0)), "N_k for D N_k"),
-        (lambda q, x: round_m_step(q, x, divide_by=x.size), "N for N_k"),
+        (
+            lambda q, x: round_m_step(q, x, divide_by=q.sum(axis=0)),
+            "the squares by N_k",
+        ),
+        (lambda q, x: round_m_step(q, x, divide_by=x.size), "You divide by D N."),
         (lambda q, x: round_m_step(q, x, divide_by=2 * q.sum(axis=0)), "the plane"),
         (m_step_around_one_mean, "own mean"),
         (full_m_step, "one variance"),
-        (m_step_by_n, "divided by its own N_k"),
+        (m_step_by_n, "Divide each by its own N_k"),
         (m_step_with_counts, "sum to N"),
         (lambda q, x: round_m_step(q.T, x), "Two shapes do not fit"),
         (lambda q, x: round_m_step(q, x)[:2], "3 results: weights, means, variances"),
     ],
     "step_matrices": [
-        (lambda theta, q: theta.covariances / len(q), "N for N_k"),
+        (lambda theta, q: theta.covariances / len(q), "You divide by N."),
         (lambda theta, q: theta.covariances, "1 / N_k is missing"),
         (
             lambda theta, q: step_matrices(
@@ -851,18 +857,18 @@ WRONG = {
         ),
         (
             lambda theta, q: theta.covariances / theta.weights[:, None, None],
-            "shares of N",
+            "fractions of N",
         ),
         (
             lambda theta, q: theta.covariances / (8 * theta.weights[:, None, None]),
-            "N times the old weights",
+            "N times the weights before",
         ),
         (flipped(step_matrices), "downhill"),
         (lambda theta, q: 1 / q.sum(axis=0), "Expected a matrix"),
         (lambda theta, q: jnp.linalg.inv(step_matrices(theta, q)), "the inverse"),
     ],
     "stride": [
-        (0.5, "slower"),
+        (0.5, "more slowly"),
         (1, "EM itself"),
         (1.3, "not far enough"),
         (1.64, "not far enough"),
@@ -870,18 +876,18 @@ WRONG = {
         (1.98, "0.98 times as large"),
         (1.999, "A little too far"),
         (2.2, "Too far"),
-        (-1.0, "walks back"),
+        (-1.0, "goes backwards"),
         ((1, 2), "one number"),
         (np.inf, "a finite number"),
     ],
     "one_sample_elbo": [
-        (lambda *args: elbo(*args, over=jnp.mean), "A mean over the pixels"),
+        (lambda *args: elbo(*args, over=jnp.mean), "a mean over the pixels"),
         (lambda *args: elbo(*args, sign=1), "subtract it"),
         (lambda *args: elbo(*args, sign=0), "The KL is missing"),
         (lambda *args: elbo(*args, constant=0.0), "constant is missing"),
-        (elbo_with(constant_once), "The constant comes once"),
+        (elbo_with(constant_once), "the constant only once"),
         (elbo_with(half_missing), "in front of the squares"),
-        (elbo_with(sigma_unsquared), "sigma_x for sigma_x squared below"),
+        (elbo_with(sigma_unsquared), "the squares by 2 sigma_x"),
         (lambda *args: elbo(*args, sign=-2), "in front of the KL"),
         (flipped(elbo), "the loss"),
         (averaged(elbo), "one bound per point"),
@@ -891,7 +897,7 @@ WRONG = {
         (lambda x, w, s, beta: best_q(x, w, s, 1.0), "Where does beta"),
         (best_q_with(mean_beta=1.0), "Where does beta"),
         (best_q_with(variance_beta=1.0), "Where does beta"),
-        (lambda x, w, s, beta: best_q(x, w, s, 1 / beta), "upside down"),
+        (lambda x, w, s, beta: best_q(x, w, s, 1 / beta), "1 / beta in place of beta"),
         (no_prior, "The prior is missing"),
         (lambda x, w, s, beta: best_q(x, w, s**0.5, beta), "sigma_x squared"),
         (lambda *args: (best_q(*args)[0], jnp.sqrt(best_q(*args)[1])), "a sigma"),
@@ -904,17 +910,17 @@ WRONG = {
         (2.0, "larger beta"),
         (9.0, "smaller beta"),
         (5.557, "one bit"),
-        (0.347, "upside down"),
+        (0.347, "1 / beta in place of beta"),
         (0.0, "above 0"),
         ("large", "a text"),
     ],
     "draw_z": [
-        (draw_with_one_noise, "All dimensions got the same noise"),
+        (draw_with_one_noise, "All dimensions have the same noise"),
         (draw_with(lambda key, n: jax.random.normal(key, (n[0], 1))), "one column"),
-        (draw_with(one_for_all), "All samples are alike"),
+        (draw_with(one_for_all), "All samples are equal"),
         (draw_with(repeated), "Some samples have the same noise"),
-        (lambda key, m, s, n: draw(key, m, s**2, n), "Sigma squared"),
-        (lambda key, m, s, n: draw(key, m, s**0.5, n), "The root of sigma"),
+        (lambda key, m, s, n: draw(key, m, s**2, n), "sigma squared"),
+        (lambda key, m, s, n: draw(key, m, s**0.5, n), "the root of sigma"),
         (lambda key, m, s, n: draw(key, m, 1.0, n), "not multiplied by sigma"),
         (lambda key, m, s, n: draw(key, m, s, n) + s, "The mean is wrong"),
         (
@@ -935,23 +941,23 @@ WRONG = {
     ],
     "logistic_slopes": [
         (gaussian_slopes, "Gaussian"),
-        (slopes_without_eps, "multiplied by its eps"),
+        (slopes_without_eps, "multiply each slope by its eps"),
         (lambda f, u, m, s: jnp.zeros(2), "stopped"),
-        (lambda f, u, m, s: logistic_slopes(f, 1 - u, m, s), "upside down"),
-        (lambda f, u, m, s: logistic_slopes(f, u, m, s) * len(u), "A sum"),
+        (lambda f, u, m, s: logistic_slopes(f, 1 - u, m, s), "inverted the fraction"),
+        (lambda f, u, m, s: logistic_slopes(f, u, m, s) * len(u), "took a sum"),
         (lambda f, u, m, s: logistic_slopes(f, u, m, s)[::-1], "swapped"),
         (flipped(logistic_slopes), "flipped"),
     ],
     "baseline": [
         (lambda f: f.mean(), "Leave the sample's own value out"),
         (lambda f: jnp.median(f), "Leave the sample's own value out"),
-        (lambda f: f, "no variance, and no gradient"),
+        (lambda f: f, "no variance, but no gradient"),
         (lambda f: jnp.zeros_like(f), "changes nothing"),
         (lambda f: 0.2 * baseline(f), "near the average of f. Yours is near"),
         (lambda f: 0.25 * jnp.roll(f, 1) + 2, "near the average"),
-        (lambda f: f.sum() - f, "A sum for a mean?"),
+        (lambda f: f.sum() - f, "a sum in place of a mean"),
         (flipped(baseline), "The sign is flipped"),
-        (lambda f: 80.0, "The variance rose"),
+        (lambda f: 80.0, "The variance has increased"),
         (lambda f: 26 + 1.6 * (jnp.roll(f, 1) - jnp.roll(f, 2)), "scatter"),
         (lambda f: f[:2], "one per sample"),
     ],
@@ -1008,7 +1014,7 @@ FORMULAS = [k for k, e in EXERCISES.items() if isinstance(e, Formula)]
 
 
 @pytest.mark.parametrize("name", FORMULAS)
-def test_every_slip_that_an_exercise_knows_can_be_told(name):
+def test_every_known_slip_is_recognised(name):
     """Each wrong form differs from the reference, and its own hint is the one shown."""
     for slip in EXERCISES[name].slips:
         finding = judge(EXERCISES[name], in_numpy(slip.form))
@@ -1017,7 +1023,7 @@ def test_every_slip_that_an_exercise_knows_can_be_told(name):
 
 
 def in_numpy(form):
-    """Return a form that computes with NumPy as an answer to what JAX gives."""
+    """Return an answer that converts JAX arrays to NumPy and applies the form."""
 
     def answer(*args):
         with np.errstate(all="ignore"):
@@ -1192,7 +1198,7 @@ def test_the_rate_is_the_average_of_the_kl():
 
 
 def test_one_sample_of_the_bound_averages_to_the_bound():
-    """With a decoder that does not depend on z the reconstruction is exact."""
+    """If the decoder does not depend on z, the reconstruction is exact."""
     prior = Gaussian(jnp.zeros(2), jnp.ones(2))
     x, decoded, mean, sigma, sigma_x = EXERCISES["one_sample_elbo"].cases()[0]
     found = EXERCISES["one_sample_elbo"].reference(x, decoded, mean, sigma, sigma_x)
@@ -1253,10 +1259,3 @@ def test_progress_counts_the_students_answers(capsys):
 def test_progress_of_no_notebook(refused, notebook):
     with refused("notebook", repr(notebook), '"01", "02"'):
         exercises.progress(notebook)
-
-
-def test_a_verdict_says_the_same_each_time():
-    for name in EXERCISES:
-        for answer in (..., RIGHT[name][0], WRONG[name][0][0]):
-            first, second = (judge(EXERCISES[name], answer) for _ in range(2))
-            assert first == second

@@ -1,4 +1,4 @@
-"""The checker by what code can do: raise, print, never end, change what is shared.
+"""The checker, with answers that raise, print, never end or change shared state.
 
 Most answers here are to the exercise "shared_variance".
 """
@@ -26,7 +26,7 @@ EXERCISES = {k: v for table in exercises.EXERCISES.values() for k, v in table.it
 
 @pytest.fixture(autouse=True)
 def as_in_a_notebook(as_user):
-    """No state outlives a test."""
+    """Keep no state from one test to the next."""
     yield
     exercises._states.clear()
 
@@ -108,7 +108,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("answer", "words"), BAD.values(), ids=BAD)
-def test_whatever_it_does_it_is_wrong(answer, words):
+def test_whatever_a_bad_answer_does_it_is_judged_wrong(answer, words):
     finding = judged(answer)
     rows = dict(finding.rows)
     assert finding.state == "wrong"
@@ -136,7 +136,7 @@ TWICE = Formula(lambda x: 2 * x, lambda: [(np.arange(6.0).reshape(2, 3),)], ())
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (lambda x: 2 * x.T, "rows and columns are exchanged"),
+        (lambda x: 2 * x.T, "rows and columns are swapped"),
         (lambda x: 2 * x[None], "an axis of length 1 too many"),
         (lambda x: (2 * x).sum(), "the sum of the expected numbers"),
         (lambda x: (2 * x).mean(), "the mean of the expected numbers"),
@@ -147,7 +147,7 @@ TWICE = Formula(lambda x: 2 * x, lambda: [(np.arange(6.0).reshape(2, 3),)], ())
         (lambda x: 2 * x + 1, "too large by the same 1"),
         (lambda x: 2 * x - 1, "too small by the same 1"),
         (lambda x: 2 * np.minimum(x, 3), "4 of 6 numbers are right"),
-        (lambda x: x / 0, "Not finite"),
+        (lambda x: x / 0, "not finite"),
     ],
 )
 def test_a_slip_that_no_exercise_lists_gets_a_general_hint(answer, words):
@@ -158,13 +158,13 @@ def test_a_slip_that_no_exercise_lists_gets_a_general_hint(answer, words):
     assert words in dict(judge(TWICE, quiet).rows)["hint"]
 
 
-def test_where_nothing_is_known_there_is_no_hint():
+def test_an_unexplained_answer_gets_no_hint():
     assert general_hint(np.array([1.0, 5.0]), np.array([2.0, 3.0])) == ""
     assert general_hint(np.array(1.0), np.array(0.0)) == ""
     assert "hint" not in dict(judge(TWICE, lambda x: x**2 + 2).rows)
 
 
-def test_two_numbers_that_nearly_agree_are_shown_apart():
+def test_numbers_that_nearly_agree_are_shown_with_enough_digits():
     rows = dict(judge(TWICE, lambda x: 2 * x * (1 + 1.1e-5)).rows)
     assert rows["you returned"].split()[-1] != rows["expected"].split()[-1]
     loud = Formula(lambda x: x, lambda: [(np.array([0.0, 3e6]),)], ())
@@ -187,7 +187,7 @@ def test_an_entry_of_a_large_array_is_named():
 
 
 def test_a_part_that_no_slip_explains_gets_the_nearest_hint():
-    """A slip of one part is told although another part is wrong in its own way."""
+    """The hint for one part is shown although another part is wrong in another way."""
     pair = Formula(
         lambda x: (x, 3 * x),
         lambda: [(2.0,)],
@@ -245,7 +245,7 @@ def test_the_line_that_failed_is_shown():
     assert "x.nothing_of_the_kind - centre" in rows_of(answer)["error"]
 
 
-def test_a_field_that_a_tuple_has_not_is_told():
+def test_an_unknown_field_of_a_tuple_gets_a_hint():
     params = Mixture(np.ones(1), np.ones((1, 2)), np.ones(1))
     hint = rows_of(lambda x: params.variances)["hint"]
     assert hint == (
@@ -265,7 +265,7 @@ def test_a_field_that_a_tuple_has_not_is_told():
         (lambda x: np.ones((2, 3)) @ np.ones((2, 3)), "Two shapes do not fit"),
         (lambda x: jnp.ones((2, 3)) @ jnp.ones((2, 3)), "Two shapes do not fit"),
         (lambda x: __import__("math").exp(800), "too large"),
-        (recurses, "without an end"),
+        (recurses, "without ever stopping"),
         (leaks, "Return it instead"),
         (lambda x: sys.exit(), "Leave exit() out"),
     ],
@@ -346,7 +346,7 @@ def test_warnings_of_an_answer_are_not_shown(recwarn):
 
 
 class Shell:
-    """What IPython's `exit()` asks to stop."""
+    """The shell that IPython's `exit()` asks to stop."""
 
     exit_now = False
     keepkernel_on_exit = None
@@ -507,7 +507,7 @@ def test_an_interrupt_of_the_reader_ends_the_answer(monkeypatch):
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """A package of three modules, one of which takes long and expects no ending."""
+    """A package of three modules, one of which takes long to import."""
     folder = tmp_path / "slow_package"
     folder.mkdir()
     (folder / "__init__.py").write_text("from slow_package import a, b\n")
@@ -566,7 +566,7 @@ def test_a_verdict_reads_the_same_as_text_and_as_html(capsys):
     exercises.check("shared_variance", lambda x: x.var())
     text = capsys.readouterr().out
     assert text.startswith("✗ shared_variance: wrong\n  input: x = [[")
-    for label in ("you returned: ", "expected: ", "hint: One mean for all columns"):
+    for label in ("you returned: ", "expected: ", "hint: You used one mean"):
         assert f"\n  {label}" in text
     finding = judged(lambda x: "<script>")
     finding = finding._replace(rows=(("you returned", "<script>"),))
@@ -588,7 +588,7 @@ def test_a_verdict_reads_the_same_as_text_and_as_html(capsys):
         (None, "a name of type NoneType"),
     ],
 )
-def test_an_unknown_name_is_told_and_breaks_nothing(name, words, capsys):
+def test_an_unknown_name_is_reported_and_breaks_nothing(name, words, capsys):
     assert exercises.check(name, 1.0) is None
     assert words in capsys.readouterr().out
 

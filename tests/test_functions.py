@@ -19,7 +19,7 @@ Q = Gaussian(jnp.array([0.5, -1.0, 0.2]), SIGMA**2)
 
 
 def assert_follows(f, change, num_samples=3):
-    """Assert that estimates follow a change of what f reads, whenever it comes."""
+    """Assert that the estimates are right before and after a change of what f reads."""
 
     def estimate():
         return np.asarray(
@@ -155,7 +155,7 @@ def test_f_may_read_what_changes(what, globals_put_back):
     assert_follows(*READERS[what])
 
 
-def test_f_may_be_mended_where_it_was_no_scalar(globals_put_back):
+def test_f_may_be_corrected_after_it_returned_no_scalar(globals_put_back):
     def f(z):
         return helper(z)
 
@@ -326,7 +326,7 @@ def test_f_may_close_over_what_is_traced():
 
 
 def runs_of(f, call):
-    """How often Python runs f's code in a call: only when JAX traces it."""
+    """How often Python runs the code of f in a call; it does so when JAX traces f."""
     count = 0
 
     def profile(frame, event, _):
@@ -369,7 +369,7 @@ def test_f_is_not_run_again_where_nothing_has_changed(f, estimate, as_user):
     assert runs_of(f, lambda: estimate(f)) == 0
 
 
-def test_the_first_of_ever_new_functions_alone_is_compiled():
+def test_of_ever_new_functions_only_the_first_is_compiled():
     def made(scale):
         return lambda z: scale * z.sum()
 

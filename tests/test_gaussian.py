@@ -70,7 +70,7 @@ def test_gradient_in_the_variance_is_the_closed_form():
     np.testing.assert_allclose(gradient(variance), expected, rtol=1e-12)
 
 
-def test_vmap_over_parameters_is_a_loop():
+def test_vmap_over_parameters_equals_a_loop():
     means = jnp.array([[0.0, 1.0], [2.0, 3.0], [-1.0, 0.5]])
     batch = Gaussian(means, jnp.array([0.5, 1.0, 2.0]))
     together = jax.vmap(gaussian.log_prob, in_axes=(0, None))(batch, X)
@@ -91,7 +91,7 @@ def test_vmap_over_parameters_is_a_loop():
     ],
     ids=["log_prob", "fit_mle", "sample", "kl_divergence", "kl_to_standard_normal"],
 )
-def test_compiled_is_plain(function):
+def test_compiled_equals_uncompiled(function):
     jax.tree.map(
         lambda compiled, plain: np.testing.assert_allclose(compiled, plain, rtol=1e-13),
         jax.jit(function)(DIAGONAL, X),
@@ -210,7 +210,7 @@ def test_kl_of_a_gaussian_with_itself_is_exactly_zero(params):
 
 
 def test_kl_keeps_its_digits_for_gaussians_that_almost_agree():
-    # KL(N(0, 1 + t), N(0, 1)) = t^2 / 4 - t^3 / 6 + ..., far below one rounding of 1
+    # KL(N(0, 1 + t) || N(0, 1)) = t^2 / 4 - t^3 / 6 + ..., far below one rounding of 1
     near = Gaussian(jnp.zeros(1), jnp.array(1 + 2**-30))
     kl = gaussian.kl_divergence(near, Gaussian(jnp.zeros(1), jnp.array(1.0)))
     assert kl == pytest.approx(2**-60 / 4, rel=1e-8)
@@ -292,7 +292,7 @@ def test_points_of_another_dimension_are_refused(refused):
 @pytest.mark.parametrize(
     ("x", "advice"), [(np.ones(272), "x[:, None]"), (np.ones(2), "x[None, :]")]
 )
-def test_one_axis_brings_advice(refused, x, advice):
+def test_points_with_one_axis_get_advice(refused, x, advice):
     mean = [0.0] if x.size > 2 else [0.0, 0.0]
     with refused("x", str(x.shape), advice):
         gaussian.log_prob(Gaussian(mean, 1.0), x)

@@ -158,13 +158,13 @@ def test_gradient_in_the_means_weights_residuals_by_responsibility():
     [mixture.log_joint, mixture.log_likelihood, mixture.responsibilities],
     ids=lambda function: function.__name__,
 )
-def test_compiled_is_plain(function, params):
+def test_compiled_equals_uncompiled(function, params):
     np.testing.assert_allclose(
         jax.jit(function)(params, X), function(params, X), rtol=1e-12
     )
 
 
-def test_vmap_over_parameters_is_a_loop():
+def test_vmap_over_parameters_equals_a_loop():
     batch = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf[::-1], leaf]), SPHERICAL)
     together = jax.vmap(mixture.log_joint, in_axes=(0, None))(batch, X)
     one_by_one = [

@@ -1,4 +1,4 @@
-"""The pad: what becomes of a drawing, and of what the page sends."""
+"""The pad: how it treats a drawing, and what the page sends."""
 
 import numpy as np
 import pytest
@@ -66,7 +66,7 @@ def test_a_wide_drawing_keeps_its_form():
     assert extent(as_mnist(ink.T)) == (20, 1)
 
 
-def test_what_is_heavy_on_one_side_stays_inside():
+def test_a_drawing_heavy_on_one_side_stays_inside():
     ink = np.zeros((64, 64))
     ink[:, :2] = 0.01
     ink[0, :] = 0.01
@@ -80,7 +80,7 @@ def test_a_digit_of_mnists_size_is_only_moved():
     np.testing.assert_allclose(image, DIGIT, atol=1e-6)
 
 
-def test_nothing_drawn_is_nothing():
+def test_an_empty_drawing_stays_empty():
     assert not as_mnist(np.zeros((64, 64))).any()
 
 
@@ -90,7 +90,7 @@ def stroke(pad, ink):
     send(pad, {"kind": "ink"}, memoryview(levels.tobytes()))
 
 
-def test_a_stroke_reaches_those_who_observe(pad):
+def test_a_stroke_notifies_observers(pad):
     heard = []
     pad.observe(lambda change: heard.append((change["new"], pad.image)), "value")
     ink = np.rint(255 * ring(64, (20, 20), 10, 3)) / 255

@@ -1,4 +1,4 @@
-"""Figures, by where their lines lie and what is handed to the page."""
+"""Figures: where their lines are, and what the page gets."""
 
 import html
 import io

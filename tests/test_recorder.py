@@ -1,4 +1,4 @@
-"""What the recorder writes, read again and drawn by Agg: the picture that it was."""
+"""The recorder: what it writes, drawn by Agg, must be the original picture."""
 
 import base64
 import io

@@ -1,4 +1,4 @@
-"""The checks that tests run under are on: each of these fails where one is off."""
+"""The checks under which the tests run are on: a test here fails if one is off."""
 
 import importlib
 import inspect

@@ -343,7 +343,7 @@ def test_nothing_is_kept_before_anything_was_interrupted(monkeypatch):
 
 @pytest.mark.bad_input
 @pytest.mark.usefixtures("nan_is_meant")
-def test_not_a_number_stops_and_loses_nothing_good():
+def test_nan_stops_training_and_the_last_good_state_is_kept():
     with pytest.raises(vae.Diverged, match=r"epoch 3 of 50: .*step size") as caught:
         fit(KEY, PLANE, X3, num_epochs=50, optimizer=GROWING)
     good = fit(KEY, PLANE, X3, num_epochs=2, optimizer=GROWING)

@@ -1,5 +1,6 @@
 """Fast EM: the steps of `em.iterate`, compiled as one loop over chunks of points.
 
-`sufficient` has the sums that a step needs of the data, `climb` the loop, and `stream`
-the same loop over points that stay on disk.
+`sufficient` computes the sums over the data that a step needs (the sufficient
+statistics). `climb` has the loop, and `stream` the same loop for points that stay on
+disk.
 """

@@ -1,4 +1,9 @@
-"""The climb: one compiled loop for EM and for any optimiser, and EM's Jacobian."""
+"""One compiled loop for EM and for any optimiser; and the Jacobian of EM's step.
+
+The loop is in `_climb_here`. Each step first computes the sums over the points that
+both methods need (the E-step), then asks the method for the next parameters: `_em`
+applies the M-step, `_ascent` lets an optimiser follow the gradient.
+"""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -16,9 +21,10 @@ from helpers._fast import sufficient
 from helpers._fast.sufficient import Components
 from helpers.mixture import Mixture
 
-# Climbs over so many numbers, n k d, run longer than XLA takes to optimise them.
+# If n k d is at least this, a fit takes longer than XLA needs to optimise the program.
 LARGE = 2**18
-# What undoes `course.QUICK` for them, by version of jaxlib: XLA's own defaults.
+# Such programs are compiled with XLA's own defaults, which undo `course.QUICK`. The
+# names of the options depend on the version of jaxlib.
 SLOW_TO_COMPILE = {
     "0.10": {
         "xla_cpu_use_fusion_emitters": True,
@@ -28,23 +34,23 @@ SLOW_TO_COMPILE = {
 
 
 class Options(NamedTuple):
-    """What is known before the program is compiled."""
+    """Options that are constants of the compiled program."""
 
     num_steps: int
     chunk_size: int | None
-    floored: bool = False  # whether there is a floor above 0
-    optimizer: Any = None  # EM where there is none
+    floored: bool = False  # whether the variance floor is above 0
+    optimizer: Any = None  # None means EM
 
 
 class Spread(NamedTuple):
-    """Over which mesh the rows of x are spread, and along which of its axes."""
+    """The mesh over which the rows of x are spread, and along which of its axes."""
 
     mesh: Any
     axis: tuple
 
 
 class Limits(NamedTuple):
-    """The numbers that end a climb."""
+    """The numbers that decide when the loop ends."""
 
     tol: Float[Array, ""]  # nats per point
     floor: Float[Array, ""]
@@ -54,8 +60,8 @@ class Climb(NamedTuple):
     """The state of the loop."""
 
     step: Int[Array, ""]
-    state: Any  # Components for EM; free numbers and the optimiser's memory otherwise
-    log_likelihood: Float[Array, ""]  # of the step before
+    state: Any  # for EM, Components; else unconstrained numbers and optimiser's state
+    log_likelihood: Float[Array, ""]  # of the previous step
     history: Float[Array, " t"]
     lost: Bool[Array, " k"]
     collapsed: Bool[Array, " k"]
@@ -64,34 +70,39 @@ class Climb(NamedTuple):
     stop: Bool[Array, ""]
 
 
-class Outcome(NamedTuple):
-    """The fields of an EMResult, in order."""
+class EMResult(NamedTuple):
+    """The result of `em.fit`: parameters, log-likelihoods, and what went wrong.
+
+    log_likelihoods[t] is l(theta(t)), a SUM over points, in nats, for t from 0 (the
+    start) to num_steps. If the loop ended early, the last value is repeated. `params`
+    are theta(num_steps). `em.faults` puts the other fields into words.
+    """
 
     params: Mixture
     log_likelihoods: Float[Array, " t"]
     num_steps: Int[Array, ""]
-    converged: Bool[Array, ""]
-    lost: Bool[Array, " k"]
-    collapsed: Bool[Array, " k"]
-    equal: Bool[Array, " k"]
-    least_variances: Float[Array, " k"]
+    converged: Bool[Array, ""]  # the last step gained less than the tolerance
+    lost: Bool[Array, " k"]  # the component holds less than half a point
+    collapsed: Bool[Array, " k"]  # its variance has reached, or next would, the least
+    equal: Bool[Array, " k"]  # it has the mean and covariance of another: a saddle
+    least_variances: Float[Array, " k"]  # the floor, or where rounding error begins
 
 
 def climb(params, x, limits, options):
-    """Run EM, or the optimiser that the options name.
+    """Run EM, or the optimiser in the options, and return an EMResult.
 
-    Where the points lie on several devices, each runs the same climb on its own.
+    If the points are spread over several devices, each device runs the same loop on its
+    own points.
     """
     large = x.size * len(params.weights) >= LARGE
-    # What is compiled into a larger program has that program's settings; so has what is
-    # called inside `vmap`.
+    # Inside a larger program, or inside `vmap`, the settings of that program apply.
     large = large and not inside_another_program(params, x, *limits)
     program = _slowly_compiled if large else _quickly_compiled
     return program(params, x, limits, options, _spread(x))
 
 
 def inside_another_program(*arguments):
-    """Whether JAX is tracing, even if what it traces does not reach these arguments."""
+    """Whether JAX is tracing, even if none of these arguments is traced."""
     new = jnp.zeros(())
     return any(
         isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves([arguments, new])
@@ -121,7 +132,7 @@ def _climb(params, x, limits, options, spread):
 
 
 def of_one_dtype(params, x, *others):
-    """Everything in the higher precision of the points' and the parameters'."""
+    """Convert everything to the higher precision of the points and the parameters."""
     dtype = jnp.result_type(x, *params)
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), (params, x, *others))
 
@@ -162,7 +173,7 @@ def _climb_here(params, x, limits, options, n, axis):
 
 
 def _em(start, points, limits, options, n, axis):
-    """EM as a method: where it starts, its components, and its step."""
+    """EM: its starting state, the components of a state, and the next state."""
     floor = limits.floor if options.floored else None
 
     def update(components, _, moments):
@@ -172,7 +183,7 @@ def _em(start, points, limits, options, n, axis):
 
 
 def _ascent(start, points, limits, options, n, axis):
-    """Any optimiser as a method, on unconstrained numbers."""
+    """Gradient ascent by any optimiser, on unconstrained numbers; the same three."""
     optimizer = optax.with_extra_args_support(options.optimizer)
 
     def gradient(free, moments):
@@ -183,7 +194,7 @@ def _ascent(start, points, limits, options, n, axis):
 
         return jax.grad(loss)(free)
 
-    # for the optimisers that try several places before they step
+    # Optimisers with a line search evaluate the loss at several places before a step.
     @jax.custom_vjp
     def loss(free):
         return loss_and_gradient(free)[0]
@@ -212,7 +223,7 @@ def _ascent(start, points, limits, options, n, axis):
 
 
 def beginning(state, components, options):
-    """The loop's first value."""
+    """The value with which the loop starts."""
     k, dtype = len(components.weights), components.means.dtype
     none = jnp.zeros(k, bool)
     return Climb(
@@ -229,9 +240,10 @@ def beginning(state, components, options):
 
 
 def advanced(climb, sums, components, proposed, limits, options, axis=()):
-    """The loop's next value: the step that is proposed, or the climb's end before it.
+    """The loop's next value: take the proposed step, or stop before it.
 
-    `components` are those now and those proposed; `limits.tol` is of all points.
+    `components` are the current ones and the proposed ones. `limits.tol` is a sum over
+    all points.
     """
     limit = limits.floor, options.floored, axis
     now, least_now = sufficient.collapsed(components[0], *limit)
@@ -256,9 +268,9 @@ def advanced(climb, sums, components, proposed, limits, options, axis=()):
 
 
 def outcome(climb, components, centre):
-    """What a climb has come to; the end of its history repeats the last value."""
+    """The result of the loop; beyond its last step the last value is repeated."""
     reached = jnp.arange(len(climb.history)) <= climb.step
-    return Outcome(
+    return EMResult(
         params=sufficient.mixture_of(components, centre),
         log_likelihoods=jnp.where(reached, climb.history, climb.log_likelihood),
         num_steps=climb.step,
@@ -271,7 +283,7 @@ def outcome(climb, components, centre):
 
 
 def unconstrained(components):
-    """Log weights, means, and the log of variances or of the roots' diagonals."""
+    """Log weights, means, and log variances (or logs of the roots' diagonals)."""
     weights, means, roots = components
     if roots.ndim == 1:
         return jnp.log(weights), means, 2 * jnp.log(roots)
@@ -280,7 +292,7 @@ def unconstrained(components):
 
 
 def constrained(free):
-    """The components that any unconstrained numbers stand for."""
+    """The components that belong to unconstrained numbers, whatever these are."""
     log_weights, means, roots = free
     weights = jax.nn.softmax(log_weights)
     if roots.ndim == 1:
@@ -295,7 +307,7 @@ def _diagonal(rows):
 
 @jax.jit
 def em_jacobian(params, x):
-    """Jacobian of the EM map in unconstrained numbers, and how far a step moves."""
+    """Jacobian of a step of EM in unconstrained numbers, and how far the step goes."""
     params, x = of_one_dtype(params, x)
     centre = x.mean(axis=0)
     scale = jnp.sqrt(((x - centre[None, :]) ** 2).mean())

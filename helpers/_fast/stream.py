@@ -12,12 +12,13 @@ from helpers import _checks
 from helpers._fast import climb as _climb
 from helpers._fast import sufficient
 
-# Bytes of points in memory at a time: large beside a read, small beside a machine.
+# Bytes of points in memory at a time: a read of this size is efficient, and any
+# machine has room for it.
 PIECE = 2**22
 
 
 class Piece(NamedTuple):
-    """Some of the points; they lead a buffer, whose rest is padding."""
+    """Some of the points: the first rows of a buffer. The other rows are padding."""
 
     start: int
     num_points: int
@@ -25,9 +26,9 @@ class Piece(NamedTuple):
 
 
 def climb(params, x, limits, options):
-    """Run EM; what `climb.climb` returns."""
+    """Run EM, and return what `climb.climb` returns."""
     if _climb.inside_another_program():
-        # the loop below is Python's, and so no part of that program
+        # The loop below is a Python loop, so it cannot be part of that program.
         with jax.ensure_compile_time_eval():
             return _climb_now(params, x, limits, options)
     return _climb_now(params, x, limits, options)
@@ -49,7 +50,7 @@ def _climb_now(params, x, limits, options):
         for piece in _pieces(x, dtype):
             sums = _pass(climb.state, piece.rows, piece.num_points, centre, chunk_size)
             flat, as_sums = ravel_pytree(sums)
-            # in double precision, and before the next piece takes its place
+            # in double precision, and before the buffer is used for the next piece
             total = total + np.asarray(flat, float)
         sums = as_sums(jnp.asarray(total.astype(dtype)))
         climb = _step(climb, sums, limits, options)
@@ -78,23 +79,23 @@ def _step(climb, sums, limits, options):
 
 
 def checked(name, x, **sizes):
-    """Return points on disk if they are as points in memory have to be."""
+    """Return points on disk if they meet the same conditions as points in memory."""
     d = sizes.get("d", x.shape[-1])
     if x.ndim != 2 or x.shape[1] != d:
         raise ValueError(f"{name}: got shape {x.shape}, expected (n, d) with d = {d}")
-    # of one row, since the others are alike but for their values
+    # One row is enough to check the dtype; the values are checked piece by piece.
     _checks.as_array(name, np.nan_to_num(x[:1]), "n d")
     return x
 
 
 def _dtype_of(x):
-    """The dtype that such points have in memory."""
+    """The dtype that these points would have in memory."""
     single = x.dtype.kind == "f" and x.dtype.itemsize <= 4
     return jnp.dtype(jnp.float32) if single else jnp.dtype(jnp.zeros(0).dtype)
 
 
 def _mean(x, num_components):
-    """The points' mean, in double precision; each point is looked at."""
+    """The mean of the points, in double precision. This pass also checks each point."""
     dtype, total = _dtype_of(x), np.zeros(x.shape[1])
     first = np.nan_to_num(np.asarray(x[0], float))
     low, high = np.full((2, x.shape[1]), [[np.inf], [-np.inf]])
@@ -103,7 +104,7 @@ def _mean(x, num_components):
         _finite("x", rows, piece.start, dtype)
         low = np.minimum(low, rows.min(axis=0))
         high = np.maximum(high, rows.max(axis=0))
-        # a sum of large numbers is rounded; that of their differences hardly
+        # A sum of large numbers loses digits; a sum of their differences hardly does.
         total += (rows - first[None, :]).sum(axis=0)
     if dtype == jnp.float32:
         _checks.told_apart("x", low, high)
@@ -127,7 +128,7 @@ def _finite(name, rows, start, dtype):
 
 
 def _pieces(x, dtype):
-    """Cut the points up; all pieces take turns in one buffer."""
+    """Yield the points piece by piece, each in the same buffer."""
     num_rows = min(len(x), max(1, PIECE // (x.shape[1] * dtype.itemsize)))
     buffer = np.zeros((num_rows, x.shape[1]), dtype)
     for start in range(0, len(x), num_rows):

@@ -1,6 +1,8 @@
-"""The sums that EM needs of the data: each component sees the points its own way.
+"""The sufficient statistics: the sums over the data that a step of EM needs.
 
-Component k looks at the points from its own mean, in units of its own spread:
+Two ways of computing them are used, one precise and one fast.
+
+The precise way standardises the points for each component k:
 
     y_ik = root_k^-1 (x_i - mean_k)        where root_k root_k^T = covariance_k
     log p(x_i, z=k) = constant_k - |y_ik|^2 / 2
@@ -9,17 +11,19 @@ The M-step needs the mean and the covariance of these y, weighted by responsibil
 
     mean_k <- mean_k + root_k mean(y_k),     root_k <- root_k cholesky(cov(y_k))
 
-Near the maximum mean(y_k) is 0 and cov(y_k) is I, so these numbers are small and known
-to full precision, wherever the data lie and in whatever units each column is.
+Near the maximum, mean(y_k) is close to 0 and cov(y_k) to I. So rounding does little
+harm, wherever the data lie and whatever the units of each column are.
 
-Multiplied out, a component's log joint is linear in phi(x) = (1, x, squares and
-products of x), so that one product of matrices serves all components:
+The fast way multiplies out the square. Then a component's log joint is linear in
+phi(x) = (1, x, squares and products of x), and one matrix product is enough for all
+components:
 
-    log p(x_i, z=k) = theta_k . phi(x_i),     sums of r_ik phi(x_i) hold those of y
+    log p(x_i, z=k) = theta_k . phi(x_i),    sums of y follow from sums of r_ik phi(x_i)
 
-This takes about half the time, but a narrow component far from the centre is then a
-small difference of large terms. So each pass is made in this way where the terms are
-small enough (`terms_are_small`), and by y otherwise.
+This takes about half the time. But for a narrow component far from the centre of the
+data, the result is a small difference of large terms and loses digits. So each pass
+over the data uses the fast way if the terms are small enough (`terms_are_small`), and
+otherwise the precise one.
 """
 
 import math
@@ -36,26 +40,27 @@ from jaxtyping import Array, Float
 
 from helpers.mixture import Mixture
 
-# Up to so many numbers, 64 MB in single precision, the points' features are kept.
+# The features of the points are kept if they are at most this many numbers, which is
+# 64 MB in single precision.
 COPIED = 2**24
-# Accelerators would otherwise round the factors.
+# Without "highest", accelerators round the factors of a matrix product.
 product = partial(jnp.matmul, precision="highest")
 
 
 class Components(NamedTuple):
-    """A mixture by the roots of its covariances: sigma, or lower Cholesky factors."""
+    """A mixture with roots of its covariances: sigma, or lower Cholesky factors."""
 
     weights: Float[Array, " k"]
-    means: Float[Array, "k d"]  # less the centre of the data
+    means: Float[Array, "k d"]  # with the centre of the data subtracted
     roots: Float[Array, " k"] | Float[Array, "k d d"]
 
 
 class Points(NamedTuple):
-    """What one pass scans over, and how the features of one chunk are made of it.
+    """The chunks that a pass scans over, and how to compute the features of a chunk.
 
-    Features have one column per point of a chunk, all 0 for padding. Row 0 is 1; the
-    next d are the point less the centre of the data; then come its squares and
-    products, where `features_for` has them.
+    Features have one column per point of the chunk, all 0 for padding. Row 0 is 1. The
+    next d rows are the point minus the centre of the data. Squares and products follow
+    if `features_for` computes them.
     """
 
     chunks: Array
@@ -64,7 +69,7 @@ class Points(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """Sums over points; `r` are responsibilities."""
+    """Sums over points, where `r` are the responsibilities."""
 
     log_likelihood: Float[Array, ""]
     counts: Float[Array, " k"]  # of r
@@ -73,7 +78,7 @@ class Sums(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """Each component's share of the points, and the mean and covariance of its y."""
+    """Each component's N_k, and the mean and covariance of its y."""
 
     counts: Float[Array, " k"]
     shifts: Float[Array, "k d"]
@@ -81,7 +86,7 @@ class Moments(NamedTuple):
 
 
 def components_of(params, centre, axis=()):
-    """The components of a mixture, seen from a centre."""
+    """The components of a mixture, with the centre subtracted from their means."""
     covariances = params.covariances
     if covariances.ndim == 1:
         roots = jnp.sqrt(covariances)
@@ -91,7 +96,7 @@ def components_of(params, centre, axis=()):
 
 
 def mixture_of(components, centre):
-    """The mixture, with the centre put back."""
+    """The mixture, with the centre added again."""
     weights, means, roots = components
     return Mixture(weights, means + centre[None, :], covariances_of(roots))
 
@@ -102,22 +107,22 @@ def covariances_of(roots):
 
 
 def of_each(function, matrices, axis):
-    """A function of each component's matrix.
+    """Apply a function to the matrix of each component.
 
-    Many large ones are taken one after another, and on several devices all are: jaxlib
-    0.10 deals them out to the very threads that its programs run on, and all at once
-    can wait for ever.
+    Large matrices, and all matrices if there are several devices, are taken one after
+    another. jaxlib 0.10 runs such functions on the same threads as the programs that
+    wait for them, so many at once can deadlock.
     """
     if axis or matrices.size > 2**10:
         return jax.lax.map(function, matrices)
     return function(matrices)
 
 
-# Points, chunk by chunk: a chunk and what is made of it stay in the processor's cache.
+# Points are processed in chunks, so that a chunk and its features fit into the cache.
 
 
 def chunk_size_for(params):
-    """The size of a chunk that is quick to scan."""
+    """The number of points per chunk with which a pass is fast."""
     k, d = params.means.shape
     if multiplied_out(params):
         return max(256, 2**15 // max(2 * (d + 2), k))
@@ -125,10 +130,10 @@ def chunk_size_for(params):
 
 
 def multiplied_out(params):
-    """Whether products of x pay; for few full covariances they are too many.
+    """Whether the fast way is worth it; for few full covariances it is not.
 
-    Here and in `features_for` it is all the same whether a mixture or its components
-    are given: covariances and their roots have the same axes.
+    Here and in `features_for`, `params` can be a Mixture or Components: covariances and
+    their roots have the same shape.
     """
     _, means, covariances = params
     k, d = means.shape
@@ -136,7 +141,7 @@ def multiplied_out(params):
 
 
 def features_for(params):
-    """The function that makes phi(x) of the columns 1 and x, as this mixture needs."""
+    """The function that computes the features this mixture needs from 1 and x."""
     _, _, covariances = params
     if not multiplied_out(params):
         return lambda columns: columns
@@ -149,7 +154,7 @@ def _with_square(columns):
 
 
 def _with_products(columns):
-    # laid out first, or cutting them out is done again for each of the products
+    # Without the barrier, XLA would cut the columns out again for each product.
     columns = jax.lax.optimization_barrier(columns)
     x = columns[1:]
     products = [x[i : i + 1] * x[i:] for i in range(len(x))]
@@ -157,19 +162,20 @@ def _with_products(columns):
 
 
 def points_in_chunks(x, chunk_size, features_of, axis=()):
-    """Points ready to be scanned over.
+    """Prepare the points for passes over them.
 
-    Their features are made once; too many to keep are made in each pass, which takes
-    longer, but then memory beyond x does not grow with n.
+    The features are computed once and kept. If there are too many to keep, they are
+    computed again in each pass; this takes longer, but needs no memory beyond x that
+    grows with n.
 
-    Within `shard_map` the centre is that of all devices along `axis`, each of which
-    has as many points.
+    Within `shard_map` the centre is that of the points of all devices along `axis`. All
+    devices have equally many points.
     """
     n, d = x.shape
     one = jax.ShapeDtypeStruct((1 + d, 1), x.dtype)
     if n * len(jax.eval_shape(features_of, one)) <= COPIED:
         centre = jax.lax.pmean(x.mean(axis=0), axis)
-        # a mean of large numbers is itself rounded; a second pass mends that
+        # A mean of large numbers has a rounding error; a second pass removes it.
         centre = centre + jax.lax.pmean((x - centre[None, :]).mean(axis=0), axis)
         chunks = jax.vmap(features_of)(columns_around(centre, x, n, chunk_size))
         return Points(chunks, lambda features: features, centre)
@@ -177,14 +183,14 @@ def points_in_chunks(x, chunk_size, features_of, axis=()):
     chunks = jnp.arange(math.ceil(n / size), dtype=jnp.int32)
 
     def cut(i, centre):
-        i = i.astype(int)  # i * size may be beyond 32 bits
-        # the last chunk ends where x does, so it starts with points seen before
+        i = i.astype(int)  # i * size may need more than 32 bits
+        # The last chunk ends at the end of x, so its first points may be repeated.
         new = (jnp.arange(size) >= (i + 1) * size - n).astype(x.dtype)
         part = jax.lax.dynamic_slice_in_dim(x, i * size, size)
         return new, (part - centre[None, :]) * new[:, None]
 
     def mean_around(centre):
-        # chunk by chunk, since XLA would store all the differences
+        # Chunk by chunk, because otherwise XLA would store all the differences.
         def add(total, i):
             return total + cut(i, centre)[1].sum(axis=0), None
 
@@ -202,7 +208,7 @@ def points_in_chunks(x, chunk_size, features_of, axis=()):
 
 
 def columns_around(centre, x, num_points, chunk_size):
-    """The first points of x as columns, chunk by chunk; the rest of x is padding."""
+    """The first points of x as columns, in chunks; the other rows of x are padding."""
     n, d = x.shape
     size = _even(n, chunk_size)
     chunks = math.ceil(n / size)
@@ -214,12 +220,12 @@ def columns_around(centre, x, num_points, chunk_size):
 
 
 def _even(n, chunk_size):
-    """The size of chunks that are all about alike."""
+    """The size of chunks if all of them are about equally large."""
     return math.ceil(n / math.ceil(n / chunk_size))
 
 
 def vary(value, axis):
-    """A value that may come to differ between the devices along `axis`."""
+    """Mark a value as one that may differ between the devices along `axis`."""
     return jax.lax.pcast(value, axis, to="varying") if axis else value
 
 
@@ -227,9 +233,10 @@ def vary(value, axis):
 
 
 def sums(components, points, axis=()):
-    """Sum over all points, in one pass; each device along `axis` over its own.
+    """Compute the Sums over all points in one pass.
 
-    The sums of all devices are added up once, as one array.
+    Each device along `axis` sums over its own points. The sums of all devices are then
+    added up once, as one array.
     """
 
     def own_sums(way):
@@ -262,13 +269,13 @@ def sums(components, points, axis=()):
 
 
 def terms_are_small(components, axis=()):
-    """Whether rounding in theta . phi is small beside |y|^2.
+    """Whether the rounding error of theta . phi is small compared with |y|^2.
 
-    Its terms are about as large as the sum of x_i^2 times the i-th diagonal entry of
-    the inverse covariance, where |y|^2 is about d. Their ratio times the machine
-    epsilon is the relative error: in the log-likelihood that of the components'
-    average, at most 9e-7 in single and 2e-14 in double precision, and in a component's
-    own variance at most 6e-6 and 2e-12.
+    The terms of theta . phi are about as large as the sum of x_i^2 times the i-th
+    diagonal entry of the inverse covariance, while |y|^2 is about d. The ratio of the
+    two, times the machine epsilon, is the relative error. For the log-likelihood the
+    average over the components counts: at most 9e-7 in single and 2e-14 in double
+    precision. For the variance of one component it is at most 6e-6 and 2e-12.
     """
     weights, means, roots = jax.lax.stop_gradient(components)
     if roots.ndim == 1:
@@ -278,13 +285,13 @@ def terms_are_small(components, axis=()):
         ratios = (inverses**2).sum(axis=1) * (means**2 + (roots**2).sum(axis=2))
     ratios = ratios.mean(axis=1)
     eps = jnp.finfo(means.dtype).eps
-    # nan compares as not small
+    # A comparison with nan is false, so nan counts as not small.
     return ((weights * ratios).sum() < eps**-0.125) & (ratios < eps**-0.25).all()
 
 
 @jax.custom_batching.custom_vmap
 def _by_all(condition):
-    """A condition; under `vmap` that it holds in all, so that one branch is run."""
+    """A condition. Under `vmap` it must hold for all, so that only one branch runs."""
     return condition
 
 
@@ -294,7 +301,7 @@ def _(axis_size, in_batched, condition):
 
 
 def _multiplied_out(components, axis):
-    """What sums over one chunk, and what makes the end of it: sums of r phi."""
+    """The fast way, by sums of r phi: a function of a chunk, and one of the total."""
     weights, means, roots = components
     d = means.shape[1]
     if roots.ndim == 1:
@@ -310,7 +317,7 @@ def _multiplied_out(components, axis):
         of_means = product(inverses, means[:, :, None])[:, :, 0]
         linear = product(inverses.mT, of_means[:, :, None])[:, :, 0]
         rows, columns = np.triu_indices(d)
-        # a product of two different numbers stands for both its places
+        # Off the diagonal, one product x_i x_j stands for both (i, j) and (j, i).
         factors = np.where(rows == columns, -0.5, -1.0).astype(means.dtype)
         precisions = product(inverses.mT, inverses)
         square = factors[None, :] * precisions[:, rows, columns]
@@ -348,7 +355,7 @@ def _multiplied_out(components, axis):
 
 
 def _spherical(components, axis):
-    """What sums over one chunk, and what makes the end of it: spherical components."""
+    """The precise way, spherical: a function of a chunk, and one of the total."""
     weights, means, sigmas = components
     d = means.shape[1]
     constants = _log_weights(weights) - d * jnp.log(sigmas)
@@ -368,7 +375,7 @@ def _spherical(components, axis):
         log_likelihood, responsibilities = _posterior(log_joint, columns[0], d)
         totals = product(responsibilities, columns.T)
         second = product(responsibilities * squares, columns[0])
-        # first are sums of r x, since products of matrices are quick
+        # `first` holds sums of r x for now, because a matrix product is fast.
         return Sums(log_likelihood, totals[:, 0], totals[:, 1:], second)
 
     def finished(sums):
@@ -379,7 +386,7 @@ def _spherical(components, axis):
 
 
 def _full(components, axis):
-    """What sums over one chunk, and what makes the end of it: full covariances."""
+    """The precise way, full matrices: a function of a chunk, and one of the total."""
     weights, means, roots = components
     k, d = means.shape
     inverses = _inverses(roots, axis)
@@ -399,14 +406,14 @@ def _full(components, axis):
         return Sums(log_likelihood, counts, totals[:, :, 0], totals)
 
     def finished(sums):
-        # second are sums of r y (1, x)^T; the same map makes y of this x
+        # `second` holds sums of r y (1, x)^T; the same map turns this x into y.
         return sums._replace(second=product(sums.second, to_y.mT))
 
     return of_chunk, finished
 
 
 def _inverses(roots, axis):
-    """The inverses of the roots, by which x - mean becomes y."""
+    """The inverses of the roots, which take x - mean to y."""
 
     def inverse(root):
         eye = jnp.broadcast_to(jnp.eye(root.shape[-1], dtype=root.dtype), root.shape)
@@ -416,9 +423,9 @@ def _inverses(roots, axis):
 
 
 def _posterior(log_joint, point, d):
-    """The log-likelihood of a chunk, and responsibilities that are 0 for padding.
+    """The log-likelihood of a chunk, and its responsibilities, which are 0 for padding.
 
-    The factor (2 pi)^(-d/2), the same for all components, is left to the end.
+    The factor (2 pi)^(-d/2) is the same for all components, so it is added at the end.
     """
     greatest = log_joint.max(axis=0)
     ratios = jnp.exp(log_joint - greatest[None, :])
@@ -428,7 +435,7 @@ def _posterior(log_joint, point, d):
 
 
 def _log_weights(weights):
-    """Logarithms; for a weight of 0 one that is finite, since padding multiplies it."""
+    """Log weights. For a weight of 0 it is finite, since padding multiplies it by 0."""
     some = weights > 0
     least = jnp.finfo(weights.dtype).min / 2
     return jnp.where(some, jnp.log(jnp.where(some, weights, 1)), least)
@@ -438,7 +445,7 @@ def _log_weights(weights):
 
 
 def moments(components, sums):
-    """What the sums say of each component: 0 and I where it holds no point at all."""
+    """The Moments that follow from the Sums: 0 and I for a component without points."""
     d = components.means.shape[1]
     some = sums.counts > 0
     counts = jnp.where(some, sums.counts, 1)
@@ -453,12 +460,12 @@ def moments(components, sums):
 
 
 def maximise(components, moments, floor=None, axis=()):
-    """The M-step: the components whose means and roots the moments say."""
+    """The M-step: new weights, means and roots from the moments."""
     _, means, roots = components
     weights = moments.counts / moments.counts.sum()
     if roots.ndim == 1:
         means = means + roots[:, None] * moments.shifts
-        # rounding can take a spread of 0 below it
+        # Because of rounding, a spread of 0 may be computed as slightly negative.
         roots = roots * jnp.sqrt(jnp.maximum(moments.spreads, 0))
         if floor is not None:
             roots = jnp.maximum(roots, jnp.sqrt(floor))
@@ -472,7 +479,7 @@ def maximise(components, moments, floor=None, axis=()):
         root, spread = root_and_spread
         variances, axes = jnp.linalg.eigh(product(product(root, spread), root.mT))
         sigmas = jnp.sqrt(jnp.maximum(variances, floor))
-        # of a root any product with a rotation is one; this one is lower triangular
+        # A root times any rotation is a root too. QR finds the one that is triangular.
         upper = jnp.linalg.qr(sigmas[:, None] * axes.T, mode="r")
         return upper.T * jnp.sign(jnp.diagonal(upper))[None, :]
 
@@ -483,10 +490,11 @@ def maximise(components, moments, floor=None, axis=()):
 
 
 def bound(components, seen_by, moments):
-    """The bound's part that depends on components, a sum over points.
+    """The part of the bound that depends on the components, a sum over points.
 
-    Its gradient where both are the same is that of the log-likelihood (Fisher's
-    identity). The moments are of the y that `seen_by` makes of the points.
+    The moments are those of the y that belong to the components `seen_by`. If both
+    components are the same, the gradient is that of the log-likelihood (Fisher's
+    identity).
     """
     weights, means, roots = components
     if roots.ndim == 1:
@@ -512,10 +520,11 @@ def bound(components, seen_by, moments):
 
 
 def least_variances(components, floor):
-    """The variance at which each component, in each direction, counts as collapsed.
+    """The variance, per component and direction, at which it counts as collapsed.
 
-    It is the floor; or where rounding the points, seen from the centre, shows in y; or
-    where a covariance matrix cannot hold it beside its other entries.
+    It is the largest of three: the floor; the variance at which the rounding of the
+    points becomes visible in y; and the smallest one that a covariance matrix can
+    represent next to its other entries.
     """
     _, means, roots = components
     d, eps = means.shape[1], jnp.finfo(means.dtype).eps
@@ -537,7 +546,7 @@ def collapsed(components, floor, floored, axis=()):
         sigmas = roots[:, None]
     else:
         sigmas = jnp.diagonal(roots, axis1=1, axis2=2)
-    # not (a > b) rather than a <= b: nan counts as collapsed
+    # `~(a > b)` rather than `a <= b`, so that nan counts as collapsed.
     bad = ~(sigmas**2 > limits).all(axis=1)
     if floored and roots.ndim == 3:
         singular = of_each(partial(jnp.linalg.svd, compute_uv=False), roots, axis)
@@ -548,7 +557,7 @@ def collapsed(components, floor, floored, axis=()):
 
 
 def equal(components):
-    """Components that have the mean and the covariance of another one."""
+    """Which components have the same mean and covariance as another one."""
     _, means, roots = components
     tolerance = jnp.sqrt(jnp.finfo(means.dtype).eps)
     roots = roots.reshape(len(means), -1)

@@ -1,8 +1,8 @@
-"""Self-checks: `check` says of an answer what is wrong with it, and never raises.
+"""Checks of the exercises: `check` shows what is wrong with an answer; it never raises.
 
-An exercise is a Formula (a function that must equal a reference on inputs that the
-student has not seen) or an Experiment (something that must reach a number). Each
-notebook's exercises are in a module of their own.
+An exercise is either a Formula, a function that must equal a reference on inputs that
+the student has not seen, or an Experiment, which must reach a certain number. There is
+one module of exercises for each notebook.
 """
 
 import difflib
@@ -24,7 +24,7 @@ from helpers.exercises.judge import judge
 
 __all__ = ["check", "progress"]
 
-# By notebook, in the order of the exercises; a name occurs once.
+# By notebook, in the order of the exercises. Each name occurs only once.
 EXERCISES = {
     "01": notebook_01.EXERCISES,
     "02": notebook_02.EXERCISES,
@@ -35,14 +35,14 @@ EXERCISES = {
 }
 
 MARKS = {"right": "✓", "wrong": "✗", "not attempted": "…"}
-# The edge of the box, colour-blind-safe; the words say the same.
+# The colour of the box's edge, colour-blind-safe; the words say the same.
 EDGES = {"right": "#009E73", "wrong": "#D55E00", "not attempted": "#888888"}
 
-_states: dict[str, str] = {}  # of the student's own answers, by name
+_states: dict[str, str] = {}  # by name, the state of the student's own answers
 
 
 class Verdict(NamedTuple):
-    """A finding about a named exercise, as HTML and as text."""
+    """The finding about one exercise, shown as HTML or as text."""
 
     name: str
     finding: Finding
@@ -71,16 +71,15 @@ class Verdict(NamedTuple):
 
 
 def check(name: str, answer: Any, *, solution: bool = False) -> None:
-    """Show whether an answer is right; if not, for which input, and a hint.
+    """Show whether an answer is right; if not, for which input, with a hint.
 
-    Whatever the answer does, nothing is raised: an error, a wrong shape, an endless
-    loop (ended after some seconds) and an unknown name become the verdict.
+    Nothing is raised, whatever the answer does: an error, a wrong shape, an endless
+    loop (stopped after some seconds) or an unknown name is shown as the verdict.
 
     Args:
-        name: of the exercise.
+        name: the name of the exercise.
         answer: the value or the function asked for; `...` or None if not attempted.
-        solution: whether this is the course's solution, which is not counted by
-            `progress`.
+        solution: True for the course's own solution, which `progress` does not count.
     """
     known = {}
     for exercises in EXERCISES.values():
@@ -103,7 +102,7 @@ def _unknown(name, known):
         return Verdict("unknown exercise", finding)
     closest = difflib.get_close_matches(name, known, n=1)
     finding = wrong(
-        error="there is no exercise of this name",
+        error="there is no exercise with this name",
         expected=f"one of {', '.join(known)}",
         hint=f"Did you mean {closest[0]}?" if closest else "",
     )
@@ -114,10 +113,10 @@ def progress(notebook: str) -> None:
     """Print how many exercises of a notebook are solved, in one line.
 
     Args:
-        notebook: its number, such as "01".
+        notebook: the number of the notebook, such as "01".
 
     Raises:
-        ValueError: there is no such notebook.
+        ValueError: if there is no such notebook.
     """
     if not isinstance(notebook, str) or notebook not in EXERCISES:
         known = ", ".join(f'"{number}"' for number in EXERCISES)

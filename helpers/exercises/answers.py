@@ -1,4 +1,4 @@
-"""Reading what a student gives: a function to call, a number, a pair, an array."""
+"""Read what a student gives as an answer: a function, a number, a pair or an array."""
 
 from typing import Any
 
@@ -11,18 +11,18 @@ from helpers.exercises.finding import NotAttemptedError, UnfitError
 
 
 def attempted(answer: Any) -> Any:
-    """Return an answer, or raise NotAttemptedError if it is the stub's."""
+    """Return an answer, or raise NotAttemptedError if it is still the stub's."""
     if answer is ... or answer is None:
         raise NotAttemptedError
     return answer
 
 
 def called(answer: Any, *args: Any) -> Any:
-    """Return what an answer gives for some arguments.
+    """Call an answer with some arguments, and return what it returns.
 
     Raises:
-        NotAttemptedError: it returns nothing, or what the stub returns.
-        UnfitError: it is no function, or changes the precision of JAX.
+        NotAttemptedError: if it returns nothing, or what the stub returns.
+        UnfitError: if it is not a function, or if it changes the precision of JAX.
     """
     if not callable(attempted(answer)):
         raise UnfitError(
@@ -35,28 +35,28 @@ def called(answer: Any, *args: Any) -> Any:
         changed = guard.put_back(settings)
     if "jax_enable_x64" in changed:
         raise UnfitError(
-            "numbers, and JAX in another precision (jax_enable_x64 was changed)",
-            "numbers, and JAX as it was",
-            "Leave jax.config alone inside the function: every later cell uses it too.",
+            "numbers, but in another precision: jax_enable_x64 was changed",
+            "numbers, and the settings of JAX unchanged",
+            "Do not change jax.config in the function: it applies to later cells too.",
         )
     if output is None:
-        raise NotAttemptedError("The function returned nothing. Is `return` there?")
+        raise NotAttemptedError("The function returned nothing. Is `return` missing?")
     return attempted(output)
 
 
 def numbers(output: Any, name: str = "") -> np.ndarray:
-    """Return what an answer gave as an array of doubles.
+    """Return what an answer returned as an array of doubles.
 
     Args:
-        output: an array, a number, or lists of them, of any floating type.
-        name: of this part of the result.
+        output: an array, a number, or lists of these, of any floating type.
+        name: the name of this part of the result.
 
     Raises:
-        UnfitError: it is not made of real numbers.
+        UnfitError: if it does not consist of real numbers.
     """
     label = f"{name} = " if name else ""
     if callable(output):
-        hint = "Call it, with its arguments in brackets."
+        hint = "Call the function: put its arguments in brackets after its name."
         raise UnfitError(f"{label}a function", "real numbers", hint)
     if hasattr(output, "__next__"):  # a generator, map or zip
         hint = "Put list(...) around it."
@@ -67,7 +67,7 @@ def numbers(output: Any, name: str = "") -> np.ndarray:
             return array.astype(float)
     except (TypeError, ValueError) as error:
         if "inhomogeneous" in str(error):
-            hint = "One of the entries has another length or shape than the others."
+            hint = "One of the entries has a different length or shape from the others."
             returned = f"{label}rows of different lengths"
             raise UnfitError(returned, "real numbers", hint) from error
         raise UnfitError(
@@ -78,17 +78,17 @@ def numbers(output: Any, name: str = "") -> np.ndarray:
 
 
 def precision(output: Any) -> float:
-    """Return the spacing of the floating type that an answer came in, at 1."""
+    """Return the machine epsilon of the floating type of an answer."""
     dtype = np.asarray(output).dtype
     floating = jnp.issubdtype(dtype, jnp.floating)
     return float(jnp.finfo(dtype if floating else float).eps)
 
 
 def one_number(answer: Any) -> float:
-    """Return a finite number, given in any form that holds one.
+    """Return a finite number from an answer of any form that holds exactly one.
 
     Raises:
-        UnfitError: it is none, or not finite.
+        UnfitError: if it is not a single number, or not finite.
     """
     array = numbers(answer)
     if array.size != 1:
@@ -100,12 +100,12 @@ def one_number(answer: Any) -> float:
 
 
 def mean_and_sigma(answer: Any) -> tuple[float, float]:
-    """Return the two numbers of a Gaussian over z, the second above 0.
+    """Return the mean and sigma of a Gaussian over z.
 
-    A `Gaussian` is taken too: its second field is a variance.
+    A `Gaussian` is accepted too; its second field is a variance.
 
     Raises:
-        UnfitError: they are not two finite numbers, or sigma is not above 0.
+        UnfitError: if these are not two finite numbers, or sigma is not above 0.
     """
     expected = "two numbers, (mean, sigma)"
     is_gaussian = hasattr(answer, "mean") and hasattr(answer, "variance")
@@ -133,7 +133,7 @@ def mean_and_sigma(answer: Any) -> tuple[float, float]:
 
 
 def kind(value: Any) -> str:
-    """Return what a value is, with its article."""
+    """Return the type of a value in words, with an article."""
     name = type(value).__name__
     known = {"str": "a text", "dict": "a dictionary", "complex": "a complex number"}
     article = "an" if name[:1].lower() in "aeiou" else "a"
@@ -141,9 +141,9 @@ def kind(value: Any) -> str:
 
 
 def beyond(value: float, bound: float, decimals: int = 2) -> str:
-    """Return a number with some decimals, or as many as tell it from a bound.
+    """Return a number as text, with enough decimals to distinguish it from a bound.
 
-    0.0702 is not "0.07" beside a bound of 0.07.
+    With a bound of 0.07, the number 0.0702 must not be shown as "0.07".
     """
     while decimals < 17:
         text = f"{value:.{decimals}f}"

@@ -1,4 +1,4 @@
-"""The bent line of notebooks 02 and 03 in NumPy, and its exact posterior."""
+"""The decoder `bent_line` of notebooks 02 and 03 in NumPy, and its exact posterior."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ Numbers = float | np.ndarray
 
 
 class Moments(NamedTuple):
-    """The evidence of a point in nats, and the posterior's mean and sigma."""
+    """log p(x) of a point in nats, and the mean and sigma of its posterior."""
 
     log_evidence: float
     mean: float
@@ -16,7 +16,7 @@ class Moments(NamedTuple):
 
 
 def curve(z: Numbers) -> Numbers:
-    """Return the points `... 2` of `decoder.bent_line` at latents of any shape."""
+    """Return the points `... 2` of `decoder.bent_line` for latents of any shape."""
     z = np.asarray(z, dtype=float)
     first = 3 * np.tanh(1.5 * z + 1.5) - 3 * np.tanh(1.5 * z - 1.5) - 3
     return np.stack([first, 3 * np.tanh(0.9 * z)], axis=-1)
@@ -40,7 +40,7 @@ def log_mean_exp(logs: np.ndarray) -> Numbers:
 
 
 def posterior_moments(x: np.ndarray, sigma_x: float = 1.0) -> Moments:
-    """Return what quadrature says about the posterior of z at a point `2`."""
+    """Return the moments of the posterior of z at a point `2`, by quadrature."""
     z = np.linspace(-10, 10, 8001)
     log_joint = log_normal(x, curve(z), sigma_x) + log_normal(0.0, z[:, None])
     log_evidence = log_sum_exp(log_joint) + np.log(z[1] - z[0])

@@ -1,21 +1,21 @@
-"""What is found about an answer: a state, and rows that say why."""
+"""The finding about an answer: right, wrong or not attempted, and why."""
 
 from typing import NamedTuple
 
 
 class Finding(NamedTuple):
-    """A state, and rows of a label and a text."""
+    """A state, and rows that explain it, each with a label and a text."""
 
     state: str  # "not attempted", "right" or "wrong"
     rows: tuple[tuple[str, str], ...] = ()
 
 
 class NotAttemptedError(Exception):
-    """The answer is, or returns, what the stub has."""
+    """Raised if the answer is, or returns, what the stub has."""
 
 
 class UnfitError(Exception):
-    """The answer cannot be judged: it has another form than the task asks for."""
+    """Raised if an answer does not have the form that the task asks for."""
 
     def __init__(self, returned: str, expected: str, hint: str = ""):
         """Keep the rows of the verdict."""
@@ -26,12 +26,12 @@ class UnfitError(Exception):
 
 
 def right(*, checked: str = "", reached: str = "", expected: str = "") -> Finding:
-    """Return the finding of a right answer. Empty rows are left out.
+    """Return the finding for a right answer. Empty rows are left out.
 
     Args:
-        checked: on what a function was tried.
-        reached: what an experiment came to.
-        expected: what it had to come to.
+        checked: on which inputs a function was tried.
+        reached: the result of an experiment.
+        expected: the result that was required.
     """
     return Finding(
         "right",
@@ -52,15 +52,15 @@ def wrong(
     expected: str = "",
     hint: str = "",
 ) -> Finding:
-    """Return the finding of a wrong answer. Empty rows are left out.
+    """Return the finding for a wrong answer. Empty rows are left out.
 
     Args:
-        given: the input for which it is wrong.
-        error: what was raised, in words.
+        given: an input for which it is wrong.
+        error: the error that was raised, in words.
         returned: what a function returned.
-        reached: what an experiment came to.
+        reached: the result of an experiment.
         expected: what was expected instead.
-        hint: what the slip may be.
+        hint: what the mistake may be.
     """
     return Finding(
         "wrong",

@@ -10,13 +10,13 @@ import numpy as np
 from helpers.exercises.answers import called, kind, numbers, precision
 from helpers.exercises.finding import Finding, UnfitError, right, wrong
 
-RTOL = 1e-5  # of doubles; enough for an answer by finite differences
-SINGLE = 1e-3  # of float32, in which an answer may have been computed
-SHOWN = 16  # entries of an array that are written out
+RTOL = 1e-5  # relative tolerance for doubles; finite differences are good enough
+SINGLE = 1e-3  # relative tolerance for an answer that was computed in float32
+SHOWN = 16  # arrays of at most this many entries are written out
 
 
 class Slip(NamedTuple):
-    """A wrong form of a function, and a hint for those who gave it."""
+    """A common mistake: a wrong form of the function, and the hint for it."""
 
     form: Callable[..., Any]
     hint: str
@@ -25,9 +25,10 @@ class Slip(NamedTuple):
 class Formula(NamedTuple):
     """An exercise whose answer is a function that must equal a reference.
 
-    Reference and slips compute with NumPy, in doubles. `cases` makes the arguments to
-    try: so few numbers that plain loops are fast, and such that every slip differs from
-    the reference. `parts` names the results if there are several.
+    The reference and the slips are written in NumPy and compute in doubles. `cases`
+    makes the arguments to try: small enough for an answer with plain loops, and such
+    that every slip differs from the reference. If there are several results, `parts`
+    names them.
     """
 
     reference: Callable[..., Any]
@@ -37,7 +38,7 @@ class Formula(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """One part of a result: its values in doubles, and how exact they can be."""
+    """One part of a result: its values in doubles, and the tolerance for them."""
 
     values: np.ndarray
     rtol: float = RTOL
@@ -48,9 +49,9 @@ def try_all(exercise: Formula, answer: Any, tried: list[tuple]) -> Finding:
     """Compare an answer with the reference, case by case.
 
     Args:
-        exercise: what is expected.
+        exercise: the exercise.
         answer: the student's function.
-        tried: takes the cases so far, so that an error's input is known.
+        tried: each case is appended here, so that the input of an error is known.
     """
     cases = exercise.cases()
     for case in cases:
@@ -77,7 +78,7 @@ def _names(exercise):
 
 
 def _parts_of(exercise, output):
-    """What a student's function returned, part by part."""
+    """Split what a student's function returned into its parts."""
     if not exercise.parts:
         return [_part(output, "")]
     expected = f"{len(exercise.parts)} results: {', '.join(exercise.parts)}"
@@ -98,7 +99,7 @@ def _part(output, name):
 
 
 def _exact(exercise, form, case):
-    """What the reference or a slip gives, part by part, computed in doubles."""
+    """What the reference or a slip returns, part by part, computed in doubles."""
     doubles = [_as_doubles(argument) for argument in case]
     with np.errstate(all="ignore"):
         output = form(*doubles)
@@ -114,7 +115,7 @@ def _as_doubles(argument):
 
 
 def _compared(exercise, case, returned):
-    """Rows on the first part that is wrong; nothing if all are right."""
+    """The rows about the first part that is wrong; empty if all are right."""
     expected = _exact(exercise, exercise.reference, case)
     names = exercise.parts or ("",)
     for index, name in enumerate(names):
@@ -124,30 +125,30 @@ def _compared(exercise, case, returned):
             continue
         label = f"{name} = " if name else ""
         if one.values.shape != other.shape:
-            came = f"shape {one.values.shape}"
-            wanted = f"shape {other.shape}" if other.shape else "one number"
+            text = f"shape {one.values.shape}"
+            expected_text = f"shape {other.shape}" if other.shape else "one number"
         elif one.values.size <= 8:
-            came, wanted = shown(one.values), shown(other)
+            text, expected_text = shown(one.values), shown(other)
         else:
             at = tuple(int(i) for i in np.argwhere(~_close(one, other))[0])
             label = f"{name or 'result'}{list(at)} = "
-            came, wanted = shown(one.values[at]), shown(other[at])
+            text, expected_text = shown(one.values[at]), shown(other[at])
         hint = _slip(exercise, case, returned, expected, index)
         return {
-            "returned": label + came,
-            "expected": label + wanted,
+            "returned": label + text,
+            "expected": label + expected_text,
             "hint": hint or general_hint(one.values, other),
         }
     return {}
 
 
 def _changed(exercise, case, given):
-    """Rows on an argument that the answer has written into."""
+    """The rows about an argument that the answer has changed, if there is one."""
     for name, before, after in zip(_names(exercise), case, given, strict=True):
         if isinstance(before, np.ndarray) and not np.array_equal(before, after, True):
             return {
                 "returned": f"the right numbers, but {name} was changed",
-                "expected": f"{name} as it was: the caller may need it again",
+                "expected": f"{name} unchanged, since the caller may need it again",
                 "hint": f"Make a new array: {name} = {name} - 1, not {name} -= 1.",
             }
     return {}
@@ -156,7 +157,7 @@ def _changed(exercise, case, given):
 def _close(one, expected):
     finite = np.abs(expected[np.isfinite(expected)])
     largest = finite.max() if finite.size else 0.0
-    # an entry near 0 is as exact as the numbers whose difference it is
+    # An entry near 0 may be a difference of larger numbers, with their rounding error.
     atol = one.atol + 1e-3 * one.rtol * largest
     return np.isclose(one.values, expected, rtol=one.rtol, atol=atol, equal_nan=True)
 
@@ -167,9 +168,9 @@ def _same(one, expected):
 
 
 def _slip(exercise, case, returned, expected, index):
-    """The hint for an answer, or at least for its first wrong part.
+    """The hint of the slip that explains the whole answer, or its first wrong part.
 
-    A slip that differs elsewhere too is taken only where no other fits.
+    A slip that explains only the wrong part is used only if no slip explains all parts.
     """
     of_part = ""
     for slip in exercise.slips:
@@ -183,11 +184,14 @@ def _slip(exercise, case, returned, expected, index):
 
 
 def general_hint(returned: np.ndarray, expected: np.ndarray) -> str:
-    """Return a hint from how the numbers differ, whatever the exercise."""
+    """Return a hint for any exercise, from how the numbers differ."""
     if returned.shape != expected.shape:
         return _shape_hint(returned, expected)
     if not np.isfinite(returned).all() and np.isfinite(expected).all():
-        return "Not finite: a division by 0, an overflow, or the logarithm of 0?"
+        return (
+            "Some numbers are not finite. Is there a division by 0, an overflow, or "
+            "the logarithm of 0?"
+        )
     if returned.size > 1 and _alike(returned[::-1], expected):
         return "The numbers are right, but in the opposite order."
     if expected.size and np.abs(expected).max() > 0:
@@ -196,7 +200,7 @@ def general_hint(returned: np.ndarray, expected: np.ndarray) -> str:
         if _alike(returned, ratio * expected):
             if np.isclose(ratio, -1):
                 return "The sign is flipped."
-            return f"Everything is {ratio:.4g} times what was expected."
+            return f"Your result is {ratio:.4g} times what was expected."
     difference = np.mean(returned - expected)
     if returned.size > 2 and _alike(returned, expected + difference):
         size = "large" if difference > 0 else "small"
@@ -210,9 +214,9 @@ def general_hint(returned: np.ndarray, expected: np.ndarray) -> str:
 
 def _shape_hint(returned, expected):
     if returned.shape == expected.shape[::-1] and _alike(returned.T, expected):
-        return "The numbers are right, but rows and columns are exchanged."
+        return "The numbers are right, but rows and columns are swapped."
     if returned.size == expected.size and _alike(returned.ravel(), expected.ravel()):
-        return "The numbers are right, but with an axis of length 1 too many."
+        return "The numbers are right, but there is an axis of length 1 too many."
     if expected.ndim == 0:
         return "Expected one number: is a sum or a mean missing?"
     if returned.ndim == 0 and _alike(returned, expected.sum()):
@@ -227,7 +231,7 @@ def _alike(one, other):
 
 
 def shown(value: Any) -> str:
-    """Return a value as short text: an array by its entries, if there are few."""
+    """Return a value as short text; an array by its entries if there are few."""
     if callable(value):
         return value.__name__
     if isinstance(value, tuple):

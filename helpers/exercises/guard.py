@@ -1,19 +1,19 @@
 """Run student code isolated, with a time limit.
 
-The code runs in a thread of its own. An endless loop is ended when its time is over.
-What the code prints is kept for the verdict, `exit()` and `sys.exit()` are errors like
-any other, changed settings of JAX are put back, and a module that was being imported
-when time was up can be imported again.
+The code runs in its own thread. An endless loop is stopped when the time is up. What
+the code prints is kept for the verdict. `exit()` and `sys.exit()` are treated like any
+other error, changed settings of JAX are restored, and a module whose import was stopped
+by the time limit can be imported again.
 
-Some things cannot be held without a second process:
+Some things cannot be prevented without a second process:
 
 - `os._exit`, `os.kill` and a crash in compiled code end the kernel.
-- A loop inside compiled code, such as `lax.while_loop`, cannot be ended, because
-  Python gets no turn there. The thread is left behind, and `alive` says so.
-- C code that never releases Python's lock, such as `sum(range(10**12))`, stops the
+- A loop inside compiled code, such as `lax.while_loop`, cannot be stopped, because
+  Python does not run there. The thread keeps running, and `alive` says so.
+- C code that never releases Python's lock, such as `sum(range(10**12))`, blocks the
   kernel, as it does in any cell.
-- What the code changes elsewhere stays changed: NumPy's functions (`np.exp = ...`),
-  environment variables, files.
+- Other changes that the code makes remain: to NumPy's functions (`np.exp = ...`),
+  environment variables or files.
 """
 
 import contextlib
@@ -34,41 +34,43 @@ from typing import Any, NamedTuple
 import jax
 from IPython import get_ipython
 
-# Of computing, for one call of `run`; compiling takes some of it. The right answers in
-# tests/test_exercises.py, plain loops included, take at most a sixth of it on a slow
-# server, the first time and with all that JAX compiles for them.
+# Seconds of processor time for one call of `run`, including compiling. On a slow
+# server, the right answers in tests/test_exercises.py (plain loops included) take at
+# most a sixth of it, even the first time, when JAX compiles for them.
 SECONDS = 15.0
-PATIENCE = 3  # times SECONDS on the clock: on a busy machine others compute as well,
-# and importing modules may take that long again
-PRINTED = 400  # characters that are kept of what is printed,
-LINES = 8  # on so many lines
+# A call may take PATIENCE times SECONDS on the clock, since other programs may be using
+# the processor. Importing modules may take as long again.
+PATIENCE = 3
+# At most this many characters and lines of what the code prints are shown.
+PRINTED = 400
+LINES = 8
 
 HELPERS = str(Path(__file__).parents[1])
 PACKAGES = {sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")}
 
 
 class Outcome(NamedTuple):
-    """What became of a call: a result, or else an error in words."""
+    """The outcome of a call: a result, or an error in words."""
 
     result: Any = None
     error: str = ""
     hint: str = ""
     printed: str = ""
-    alive: bool = False  # still running, although its time is over
+    alive: bool = False  # still running, although the time is up
 
 
 class _OutOfTime(BaseException):
-    """Raised in a thread that is late; `except Exception` lets it pass."""
+    """Raised in a thread whose time is up. `except Exception` does not catch it."""
 
 
 def run(job: Callable[[], Any]) -> Outcome:
-    """Call `job` and wait for it, for SECONDS of computing at most.
+    """Call `job` and wait for it, for at most SECONDS of processor time.
 
     Args:
-        job: what to call. It may raise anything, print, and never end.
+        job: a function without arguments. It may raise anything, print, or never end.
 
     Returns:
-        Outcome. Warnings are not shown; prints are kept, up to PRINTED characters.
+        Outcome. Warnings are not shown; up to PRINTED characters of output are kept.
     """
     worker = _Worker(job)
     printed = _Printed()
@@ -85,21 +87,21 @@ def run(job: Callable[[], Any]) -> Outcome:
             late = worker.thread.is_alive()
             worker.end()
     finally:
-        worker.end()  # where a reader has interrupted the kernel
+        worker.end()  # needed if the reader has interrupted the kernel
         put_back(settings)
     outcome = _late() if late else worker.outcomes[0]
     return outcome._replace(printed=printed.shown(), alive=worker.thread.is_alive())
 
 
 class _Clocks(NamedTuple):
-    """The time at one moment, in seconds."""
+    """Two clocks, in seconds."""
 
-    computing: float  # of all threads of this process
+    computing: float  # processor time of all threads of this process
     wall: float
 
 
 class _Worker:
-    """A thread that calls a job, and that can be ended from outside."""
+    """A thread that calls a job, and that can be stopped from outside."""
 
     def __init__(self, job):
         self.job = job
@@ -111,7 +113,7 @@ class _Worker:
         self.thread = threading.Thread(target=self._call_to_the_end, daemon=True)
 
     def _call_to_the_end(self):
-        with contextlib.suppress(_OutOfTime):  # one may come while one is handled
+        with contextlib.suppress(_OutOfTime):  # a second may come during the first
             self._call()
 
     def _call(self):
@@ -120,14 +122,14 @@ class _Worker:
                 if not self.outcomes:
                     self.outcomes.append(_outcome(self.job))
                 with self.turn:
-                    for _ in range(10):  # what `end` has raised so far comes up here,
+                    for _ in range(10):  # an exception that `end` has sent arrives here
                         pass
-                    self.over = True  # and from now on it raises no more
+                    self.over = True  # from now on, `end` sends no more
             except _OutOfTime:
                 self.outcomes.append(_late())
 
     def wait(self):
-        """Wait until the thread ends or its time is over."""
+        """Wait until the thread ends or its time is up."""
         computed = 0.0
         waited = 0.0
         imported = 0.0
@@ -136,7 +138,7 @@ class _Worker:
             self.thread.join(0.05)
             computing = time.process_time() - before.computing
             waiting = time.monotonic() - before.wall
-            # An import that is interrupted leaves half a module: it has its own time.
+            # Stopping an import would leave half a module, so imports get extra time.
             if imported < PATIENCE * SECONDS and _importing(self.thread):
                 imported += waiting
                 continue
@@ -146,7 +148,7 @@ class _Worker:
                 return
 
     def end(self):
-        """Raise _OutOfTime in the thread, repeatedly where something catches it."""
+        """Raise _OutOfTime in the thread, again and again if something catches it."""
         for _ in range(20):
             with self.turn:
                 if self.over or not self.thread.is_alive():
@@ -162,10 +164,10 @@ class _Worker:
         self._forget_half_imported()
 
     def _forget_half_imported(self):
-        """Drop what is new of each package whose import was interrupted.
+        """Forget all new modules of each package whose import was stopped.
 
-        A package holds references to its parts, so that one part that is missing
-        makes all of them unusable.
+        The modules of a package refer to each other, so if one is missing, the others
+        cannot be used either.
         """
         packages = {name.partition(".")[0] for name in self.interrupted}
         for name in set(sys.modules) - self.modules:
@@ -189,7 +191,7 @@ def _frames(frame: FrameType | None) -> Iterator[FrameType]:
 
 
 class _Printed:
-    """Keeps the first characters and drops the rest, so that no loop fills memory."""
+    """Keep the first characters and drop the rest, so that no loop can fill memory."""
 
     def __init__(self):
         self.text = ""
@@ -205,7 +207,7 @@ class _Printed:
 
 
 class _Stream:
-    """Takes what one thread writes; what others write goes where it always went."""
+    """Keep what one thread writes, and pass on what the other threads write."""
 
     def __init__(self, printed, worker, usual):
         self._printed = printed
@@ -223,7 +225,7 @@ class _Stream:
 
 @contextlib.contextmanager
 def _print_to(printed, worker):
-    """Keep what the worker prints. It reads an empty input, which it may close."""
+    """Keep what the worker prints. Its input is empty, and it may close it."""
     usual = sys.stdout, sys.stderr, sys.stdin
     sys.stdout = _Stream(printed, worker, sys.stdout)
     sys.stderr = _Stream(printed, worker, sys.stderr)
@@ -238,7 +240,7 @@ def _print_to(printed, worker):
 def _refuse_exit(worker):
     """Make IPython's `exit()` raise SystemExit, as Python's own does.
 
-    IPython's only asks its shell to stop, and then the kernel ends a moment later.
+    IPython's version only asks the shell to stop, and the kernel ends a moment later.
     """
     shell = get_ipython()
     if shell is None:
@@ -257,11 +259,11 @@ def _refuse_exit(worker):
     try:
         yield
     finally:
-        del shell.ask_exit  # the method of its class is seen again
+        del shell.ask_exit  # now the method of the class is used again
 
 
 def put_back(settings: dict[str, Any]) -> list[str]:
-    """Give JAX's settings the values of `settings`; return those that differed."""
+    """Restore JAX's settings, and return the names of those that had changed."""
     changed = [name for name, now in jax.config.values.items() if now != settings[name]]
     for name in changed:
         jax.config.update(name, settings[name])
@@ -279,14 +281,14 @@ def _outcome(job):
 
 def _late():
     hint = (
-        "Is there a loop that never ends? If it only takes long, compute with whole "
-        "arrays instead of one number at a time."
+        "Is there a loop that never ends? If your code is only slow, compute with "
+        "whole arrays instead of one number at a time."
     )
     return Outcome(error=f"no answer within {SECONDS:g} seconds", hint=hint)
 
 
 def _described(error):
-    """What was raised, in words, with the line of student code that it came from."""
+    """Describe an error in words, with the line of student code that raised it."""
     name = type(error).__name__
     try:
         text = str(error).strip().split("\n")[0][:200]
@@ -301,11 +303,11 @@ def _described(error):
 def _hint(error, name, text):
     if "Tracer" in name or "Concretization" in name:
         return (
-            "A value that exists only inside jax.grad, vmap or jit was used outside, "
-            "or by NumPy. Return it instead of keeping it, and use jax.numpy."
+            "A value that exists only inside jax.grad, vmap or jit was used outside of "
+            "it, or by NumPy. Return it instead of storing it, and use jax.numpy."
         )
     if isinstance(error, RecursionError):
-        return "A function calls itself without an end."
+        return "A function calls itself without ever stopping."
     if isinstance(error, SystemExit):
         return "Leave exit() out. A function ends with `return`."
     if isinstance(error, OverflowError):
@@ -319,19 +321,20 @@ def _hint(error, name, text):
     of_shapes = ("broadcast", "contracting", "core dimension", "not aligned")
     if any(word in text for word in of_shapes):
         return (
-            "Two shapes do not fit. Print them: often an axis of length 1 is missing, "
-            "as in m[:, None], or a sum went over the wrong axis."
+            "Two shapes do not fit together. Print them: often an axis of length 1 is "
+            "missing, as in m[:, None], or a sum went over the wrong axis."
         )
     return ""
 
 
 def is_a_stub(error: NotImplementedError) -> bool:
-    """Tell whether student code itself has the `raise` that this error comes from."""
+    """Return whether the `raise` of this error is in the student's own code."""
     last = error.__traceback__
     while last.tb_next is not None:
         last = last.tb_next
     code = last.tb_frame.f_code
-    # JAX hides its own frames, so the last one may be where a student called JAX
+    # JAX hides its own frames, so the last frame may be where the student called JAX.
+    # Then its last instruction is a call and not a `raise`.
     raises = dis.opname[code.co_code[last.tb_lasti]] == "RAISE_VARARGS"
     return raises and not _of_a_package(code.co_filename)
 

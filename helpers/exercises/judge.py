@@ -1,4 +1,4 @@
-"""How an answer to an exercise is judged, whatever it does."""
+"""Judge an answer to an exercise, whatever the answer does."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -16,9 +16,10 @@ from helpers.exercises.formula import Formula, inputs, try_all
 
 
 class Experiment(NamedTuple):
-    """An exercise whose answer must reach a number: `judge` says whether it does.
+    """An exercise whose answer must reach a certain number.
 
-    It takes the answer, and raises UnfitError where it cannot be judged.
+    `judge` takes the answer and returns a Finding, or raises UnfitError if the answer
+    does not have the right form.
     """
 
     judge: Callable[[Any], Finding]
@@ -28,14 +29,14 @@ def judge(exercise: Formula | Experiment, answer: Any) -> Finding:
     """Judge an answer, whatever it does.
 
     Args:
-        exercise: what is expected.
+        exercise: the exercise.
         answer: a student's value or function.
 
     Returns:
-        Finding. The rows of a wrong one say for which input, what came, what was
-        expected, and a hint where the slip is a known one.
+        Finding. If the answer is wrong, the rows give an input, what the student
+        returned, what was expected, and a hint if the mistake is a known one.
     """
-    tried = []  # the inputs so far: the last one is where an error came from
+    tried = []  # the inputs so far; an error comes from the last one
 
     def given():
         return inputs(exercise, tried[-1]) if tried else ""
@@ -63,7 +64,10 @@ def judge(exercise: Formula | Experiment, answer: Any) -> Finding:
     finding = outcome.result
     if outcome.error:
         finding = wrong(given=given(), error=outcome.error, hint=outcome.hint)
-    alive = "It still runs, in compiled code or in a wait. Restart the kernel."
+    alive = (
+        "Your code is still running, in compiled code or in a wait, and cannot be "
+        "stopped. Restart the kernel."
+    )
     notes = rows(
         ("note", alive if outcome.alive else ""),
         ("printed", outcome.printed),

@@ -1,4 +1,4 @@
-"""The exercises of notebook 01, and the slips that people make in them."""
+"""The exercises of notebook 01, and the slips that students often make in them."""
 
 import jax
 import numpy as np
@@ -9,8 +9,8 @@ from helpers.exercises.finding import UnfitError, right, wrong
 from helpers.exercises.formula import Formula, Slip
 from helpers.exercises.judge import Experiment
 
-# For a sample of 5, divided by sigma^4: the MLE has 0.36, the unbiased one 0.5, and the
-# least of all divisors 2 / 6.
+# The mean squared error over sigma^4, for samples of 5: it is 0.36 for the MLE, 0.5 for
+# the unbiased estimate, and 2 / 6 with the best divisor.
 LEAST_ERROR = 0.345
 
 
@@ -18,7 +18,7 @@ def _tables():
     rng = np.random.default_rng(1)
     a = rng.normal(size=(4, 3))
     rows_far_apart = a + np.array([[-1000.0], [0.0], [600.0], [1000.0]])
-    # Within a row: whatever is taken out but the largest, some row overflows.
+    # If anything but its largest entry is subtracted from each row, some row overflows.
     columns_far_apart = np.array(
         [
             [-1000.0, 0.3, -5.0],
@@ -30,17 +30,17 @@ def _tables():
         ]
     )
     impossible = a.copy()
-    impossible[1, 2] = -np.inf  # a z of probability 0
+    impossible[1, 2] = -np.inf  # a z with probability 0
     tables = [a, a - 400, a - 1000, a + 1000]
     tables += [rows_far_apart, columns_far_apart, impossible]
     return [(table,) for table in tables]
 
 
 def _log_sum_exp(a):
-    return _taken_out(a, a.max(axis=1, keepdims=True))
+    return _subtracted(a, a.max(axis=1, keepdims=True))
 
 
-def _taken_out(a, m):
+def _subtracted(a, m):
     """Log sum e^a = m + log sum e^(a - m), for one m per row."""
     return m[:, 0] + np.log(np.exp(a - m).sum(axis=1))
 
@@ -51,8 +51,8 @@ LOG_SUM_EXP = Formula(
     (
         Slip(
             lambda a: np.log(np.exp(a).sum(axis=1)),
-            "exp() overflows above 709 and is 0 below -745. First take the largest "
-            "entry out of each row: log sum e^a = m + log sum e^(a - m).",
+            "exp() overflows above 709 and is 0 below -745. First subtract the largest "
+            "entry m of each row: log sum e^a = m + log sum e^(a - m).",
         ),
         Slip(
             lambda a: np.exp(a).sum(axis=1),
@@ -60,64 +60,65 @@ LOG_SUM_EXP = Formula(
         ),
         Slip(
             lambda a: np.log(np.exp(a).mean(axis=1)),
-            "This is a mean over z. Expected the sum.",
+            "You took the mean over z. Expected the sum over z.",
         ),
         Slip(
             lambda a: _log_sum_exp(a) - np.log(a.shape[1]),
-            "This is a mean over z. Expected the sum.",
+            "You took the mean over z. Expected the sum over z.",
         ),
         Slip(
             lambda a: a.sum(axis=1),
-            "The logarithms are added up: that is the log of a product. Expected the "
-            "log of the sum of the exponentials.",
+            "You added up the logarithms, which gives the log of a product. Expected "
+            "the log of the sum of the exponentials.",
         ),
         Slip(
             lambda a: _log_sum_exp(a) - a.max(axis=1),
-            "You took the largest entry out of each row. Add it again at the end.",
+            "You subtracted the largest entry of each row. Add it again at the end.",
         ),
         Slip(
             lambda a: _log_sum_exp(a) - 2 * a.max(axis=1),
-            "You took the largest entry out of each row. Add it at the end; here it is "
-            "subtracted once more.",
+            "You subtracted the largest entry of each row. At the end, add it; you "
+            "subtracted it once more.",
         ),
         Slip(
-            lambda a: _taken_out(a, np.full((len(a), 1), a.max())),
-            "You took the largest entry of the whole table out. A row far below it "
-            "still underflows: each row needs its own.",
+            lambda a: _subtracted(a, np.full((len(a), 1), a.max())),
+            "You subtracted the largest entry of the whole table. A row far below it "
+            "still underflows: each row needs its own maximum.",
         ),
         Slip(
-            lambda a: _taken_out(a, a[:, :1]),
-            "You took the first entry out of each row. Where another one is far "
-            "larger, exp() still overflows: take the largest.",
+            lambda a: _subtracted(a, a[:, :1]),
+            "You subtracted the first entry of each row. If another entry is far "
+            "larger, exp() still overflows: subtract the largest.",
         ),
         Slip(
-            lambda a: _taken_out(a, a[:, -1:]),
-            "You took the last entry out of each row. Where another one is far "
-            "larger, exp() still overflows: take the largest.",
+            lambda a: _subtracted(a, a[:, -1:]),
+            "You subtracted the last entry of each row. If another entry is far "
+            "larger, exp() still overflows: subtract the largest.",
         ),
         Slip(
-            lambda a: _taken_out(a, np.median(a, axis=1, keepdims=True)),
-            "You took the median out of each row. Where the largest is far above it, "
-            "exp() still overflows: take the largest.",
+            lambda a: _subtracted(a, np.median(a, axis=1, keepdims=True)),
+            "You subtracted the median of each row. If the largest entry is far above "
+            "it, exp() still overflows: subtract the largest.",
         ),
         Slip(
-            lambda a: _taken_out(a, a.mean(axis=1, keepdims=True)),
-            "You took the mean out of each row. Where the largest is far above it, "
-            "exp() still overflows: take the largest.",
+            lambda a: _subtracted(a, a.mean(axis=1, keepdims=True)),
+            "You subtracted the mean of each row. If the largest entry is far above "
+            "it, exp() still overflows: subtract the largest.",
         ),
         Slip(
-            lambda a: _taken_out(a, a.min(axis=1, keepdims=True)),
-            "You took the smallest entry out of each row, so exp() still overflows: "
-            "take the largest.",
+            lambda a: _subtracted(a, a.min(axis=1, keepdims=True)),
+            "You subtracted the smallest entry of each row, so exp() still overflows: "
+            "subtract the largest.",
         ),
         Slip(
-            lambda a: _taken_out(a, np.abs(a).max(axis=1, keepdims=True)),
-            "You took the largest absolute value out. In a row of large negative "
-            "numbers everything underflows: take the largest number, with its sign.",
+            lambda a: _subtracted(a, np.abs(a).max(axis=1, keepdims=True)),
+            "You subtracted the largest absolute value. In a row of large negative "
+            "numbers everything underflows: subtract the largest number, with its "
+            "sign.",
         ),
         Slip(
             lambda a: a.max(axis=1),
-            "This is the largest entry only. The others count too.",
+            "You returned only the largest entry. The others count too.",
         ),
         Slip(
             lambda a: _log_sum_exp(a.T),
@@ -167,7 +168,7 @@ SCORE = Formula(
     (
         Slip(
             lambda x, mu, sigma: np.divide(_score(x, mu, sigma), len(x)),
-            "A mean over the points. The log-likelihood is a sum over them.",
+            "You took a mean over the points. The log-likelihood is a sum over them.",
         ),
         Slip(
             lambda *args: np.negative(_score(*args)),
@@ -175,7 +176,7 @@ SCORE = Formula(
         ),
         Slip(
             lambda *args: _score(*args)[::-1],
-            "The two slopes are swapped. Expected the one in mu first.",
+            "The two slopes are swapped. Expected the slope in mu first.",
         ),
         Slip(
             _with_mu(lambda x, mu, sigma: (x - mu).sum() / sigma),
@@ -191,7 +192,7 @@ SCORE = Formula(
         ),
         Slip(
             _with_mu(lambda x, mu, sigma: (x - mu) / sigma**2),
-            "In mu: one slope per point. Expected their sum.",
+            "In mu: you returned one slope per point. Expected their sum.",
         ),
         Slip(
             _with_sigma(lambda x, mu, sigma: ((x - mu) ** 2).sum() / sigma**3),
@@ -201,14 +202,14 @@ SCORE = Formula(
             _with_sigma(
                 lambda x, mu, sigma: ((x - mu) ** 2).sum() / sigma**3 - 1 / sigma
             ),
-            "In sigma: -1/sigma comes once for each point, so n times in all.",
+            "In sigma: there is one -1/sigma for each point, so n of them in all.",
         ),
         Slip(
             _with_sigma(
                 lambda x, mu, sigma: ((x - mu) ** 2).sum() / sigma**3 + len(x) / sigma
             ),
-            "In sigma: the density is divided by sigma, so its logarithm has -log "
-            "sigma, with the slope -1/sigma for each point.",
+            "In sigma: the density is divided by sigma, so its logarithm contains -log "
+            "sigma, whose slope is -1/sigma for each point.",
         ),
         Slip(
             _with_sigma(
@@ -226,8 +227,8 @@ SCORE = Formula(
         ),
         Slip(
             _with_sigma(lambda x, mu, sigma: _in_sigma(x, mu, sigma) / (2 * sigma)),
-            "The second slope is in sigma squared. Expected the one in sigma: by the "
-            "chain rule, 2 sigma times as much.",
+            "Your second slope is the one in sigma squared. Expected the slope in "
+            "sigma: by the chain rule, it is 2 sigma times as large.",
         ),
         Slip(
             _with_sigma(
@@ -239,11 +240,11 @@ SCORE = Formula(
             _with_sigma(
                 lambda x, mu, sigma: (x - mu).sum() / sigma**3 - len(x) / sigma
             ),
-            "In sigma: the differences are squared.",
+            "In sigma: square the differences x - mu before you sum them.",
         ),
         Slip(
             _with_sigma(lambda x, mu, sigma: (x - mu) ** 2 / sigma**3 - 1 / sigma),
-            "In sigma: one slope per point. Expected their sum.",
+            "In sigma: you returned one slope per point. Expected their sum.",
         ),
     ),
     parts=("slope in mu", "slope in sigma"),
@@ -251,10 +252,10 @@ SCORE = Formula(
 
 
 def _rows_of_five(n=400):
-    """Samples of 5, each from a Gaussian of its own, and the true variances `n`.
+    """Samples of 5, each from its own Gaussian, and the true variances `n`.
 
-    Their sums of squares, over sigma^2, have exactly the first two moments of a
-    chi-squared with 4 degrees of freedom, so that the mean squared error of any
+    The sums of squares divided by sigma^2 have exactly the first two moments of a
+    chi-squared distribution with 4 degrees of freedom. So the mean squared error of any
     multiple of them is exact.
     """
     rng = np.random.default_rng(12)
@@ -294,25 +295,25 @@ def _variance_hint(estimates, x):
     if divisor is not None:
         return _divisor_hint(divisor)
     if _ratio(squares, estimates**2) is not None:
-        return "This is a standard deviation. Expected its square."
+        return "This is a standard deviation. Expected its square, the variance."
     for mean in (x.mean(), x.mean(axis=0)):
         if _ratio(((x - mean) ** 2).sum(axis=1), estimates) is not None:
             return (
-                "The rows have one mean in common here. Each row is a sample with a "
-                "mean of its own: x.mean(axis=1, keepdims=True)."
+                "You used one mean for all rows. Each row is a sample with a mean of "
+                "its own: x.mean(axis=1, keepdims=True)."
             )
     if _ratio((x**2).sum(axis=1), estimates) is not None:
         return "The mean of the row is not subtracted."
     if np.allclose(estimates, estimates[0]):
         return "The estimate is the same for every row: it does not depend on x."
     return (
-        "For c times the sum of squares around the row's own mean, the error is a "
-        "parabola in c. Where is it low?"
+        "Try c times the sum of squares around the row's own mean. The error is a "
+        "parabola in c. Where is its minimum?"
     )
 
 
 def _ratio(one, other):
-    """The number that one array is of another, or None if there is none."""
+    """The constant ratio of two arrays, or None if the ratio is not constant."""
     with np.errstate(all="ignore"):
         ratios = one / other
     same = np.isfinite(ratios).all() and np.allclose(ratios, ratios[0])
@@ -322,16 +323,18 @@ def _ratio(one, other):
 def _divisor_hint(divisor):
     if np.isclose(divisor, 5):
         return (
-            "Divided by n: the MLE. It is too low on average, and still better here "
-            "than the unbiased one. Go on in that direction."
+            "You divide by n, which gives the MLE. It is too low on average, and still "
+            "its error is smaller than that of the unbiased estimate. Go further in "
+            "that direction."
         )
     if np.isclose(divisor, 4):
         return (
-            "Divided by n - 1: unbiased. But it scatters more, and the error counts "
-            "bias and scatter. Which divisor makes their sum small?"
+            "You divide by n - 1, which makes the estimate unbiased. But it has a "
+            "larger variance, and the error counts both bias and variance. Which "
+            "divisor makes the sum small?"
         )
     if np.isclose(divisor, 1):
-        return "A sum of squares. Expected an average, with some divisor."
+        return "This is a sum of squares. Expected an average, with some divisor."
     if divisor < 0:
         return "The sign is flipped: a variance is never below 0."
     size = "small" if divisor < 6 else "large"

@@ -1,4 +1,4 @@
-"""The exercises of notebook 02, and the slips that people make in them."""
+"""The exercises of notebook 02, and the slips that students often make in them."""
 
 from typing import NamedTuple
 
@@ -37,7 +37,8 @@ SHARED_VARIANCE = Formula(
     (
         Slip(
             lambda x: _squares(x) / len(x),
-            "N for DN: the slide's slip. D dimensions bring D N squared deviations.",
+            "You divide by N, as the slide does. But D dimensions give D N squared "
+            "deviations, so divide by D N.",
         ),
         Slip(
             lambda x: _squares(x) / (2 * len(x)),
@@ -45,38 +46,41 @@ SHARED_VARIANCE = Formula(
         ),
         Slip(
             lambda x: _squares(x) / (x.shape[1] * (len(x) - 1)),
-            "N - 1 gives the unbiased variance. Maximum likelihood divides by N.",
+            "You divide by D (N - 1). N - 1 gives the unbiased variance; maximum "
+            "likelihood has N.",
         ),
         Slip(
             lambda x: _squares(x) / (x.size - 1),
-            "D N - 1 for D N: maximum likelihood takes nothing off the count.",
+            "You divide by D N - 1. Maximum likelihood divides by D N, without the -1.",
         ),
         Slip(
             lambda x: _squares(x) / (len(x) - 1),
-            "N - 1 for D N: D dimensions bring D N squared deviations, and maximum "
-            "likelihood takes nothing off the count.",
+            "You divide by N - 1. But D dimensions give D N squared deviations, and "
+            "maximum likelihood does not subtract 1.",
         ),
         Slip(
             lambda x: _squares(x) / x.shape[1],
-            "D for DN: a mean over the points is missing.",
+            "You divide by D only: the mean over the points is missing.",
         ),
-        Slip(_squares, "A sum of squares. Expected their mean."),
+        Slip(_squares, "This is a sum of squares. Expected their mean."),
         Slip(
             lambda x: np.sqrt(_shared_variance(x)),
             "This is sigma. Expected sigma squared.",
         ),
         Slip(
             lambda x: ((x - x.mean()) ** 2).mean(),
-            "One mean for all columns. Each dimension has its own: mean(axis=0).",
+            "You used one mean for all columns. Each dimension has its own: "
+            "mean(axis=0).",
         ),
         Slip(
             lambda x: x.var(ddof=1),
-            "One mean for all columns. Each dimension has its own: mean(axis=0).",
+            "You used one mean for all columns. Each dimension has its own: "
+            "mean(axis=0).",
         ),
         Slip(
             lambda x: ((x - x.mean(axis=1, keepdims=True)) ** 2).mean(),
-            "A mean for each point, over its dimensions. Each dimension has its own "
-            "mean, over the points: mean(axis=0).",
+            "You used a mean for each point, over its dimensions. Each dimension has "
+            "its own mean, over the points: mean(axis=0).",
         ),
         Slip(
             lambda x: (x**2).mean(),
@@ -84,20 +88,23 @@ SHARED_VARIANCE = Formula(
         ),
         Slip(
             lambda x: x.var(axis=0),
-            "One variance per dimension. This model has a single one for all.",
+            "You returned one variance per dimension. This model has a single one for "
+            "all.",
         ),
         Slip(
             lambda x: x.var(axis=1),
-            "One variance per point. This model has a single one for all points and "
-            "dimensions.",
+            "You returned one variance per point. This model has a single one for all "
+            "points and dimensions.",
         ),
         Slip(
             lambda x: (x - x.mean(axis=0)).T @ (x - x.mean(axis=0)) / len(x),
-            "A covariance matrix. This model has a single variance for all dimensions.",
+            "You returned a covariance matrix. This model has a single variance for "
+            "all dimensions.",
         ),
         Slip(
             lambda x: np.cov(x.T),
-            "A covariance matrix. This model has a single variance for all dimensions.",
+            "You returned a covariance matrix. This model has a single variance for "
+            "all dimensions.",
         ),
     ),
 )
@@ -107,7 +114,7 @@ def _mixtures():
     rng = np.random.default_rng(22)
     cases = []
     n, k = 4, 3
-    for _ in range(2):  # of one shape, so that an answer is compiled once
+    for _ in range(2):  # of the same shape, so that an answer is compiled only once
         params = Mixture(
             weights=rng.dirichlet(np.full(k, 4.0)),
             means=rng.normal(size=(k, 2)),
@@ -157,7 +164,7 @@ def _by_density(params, x):
 
 
 def _by_likelihood(params, x):
-    """As if all weights were alike."""
+    """As if all weights were equal."""
     density = _log_joint(params, x) - np.log(params.weights)
     return np.exp(density - log_sum_exp(density)[:, None])
 
@@ -184,22 +191,23 @@ SLOPE_IN_MEANS = Formula(
     (
         Slip(
             _with_shares(_responsibilities, 0.0),
-            "1/sigma^2 is missing: divide the pull on each mean by its variance, "
-            "params.covariances[k].",
+            "The factor 1/sigma^2 is missing: divide the slope in each mean by its "
+            "variance, params.covariances[k].",
         ),
         Slip(
             _with_shares(_all_alike),
-            "Each point pulls every mean with full weight here. Its pull is shared out "
-            "by the responsibilities.",
+            "You count each point fully for every mean. Multiply x - mean by the "
+            "responsibility of the component for the point.",
         ),
         Slip(
             _with_shares(_by_prior),
-            "The shares are the prior's. Expected the posterior's, the "
-            "responsibilities: they depend on x.",
+            "You multiplied by the prior's weights. Expected the posterior's, which "
+            "are the responsibilities: they depend on x.",
         ),
         Slip(
             _with_shares(_by_density),
-            "The shares do not sum to 1 for a point: divide p(x, z) by p(x).",
+            "Your responsibilities do not sum to 1 for each point: divide p(x, z) by "
+            "p(x).",
         ),
         Slip(
             _with_shares(_by_likelihood),
@@ -208,18 +216,19 @@ SLOPE_IN_MEANS = Formula(
         ),
         Slip(
             _with_shares(lambda p, x: _responsibilities(p, x) * p.weights),
-            "The weights come in twice: the responsibilities contain them already.",
+            "You multiplied by the weights twice: the responsibilities contain them "
+            "already.",
         ),
         Slip(
             _with_shares(_over_points),
             "Responsibilities sum to 1 over the components of a point, not over the "
-            "points of a component. (Divided like this, and without 1/sigma^2, it is "
-            "EM's step.)",
+            "points of a component. (Normalised your way, and without 1/sigma^2, this "
+            "would be the step of EM.)",
         ),
         Slip(
             _with_shares(_over_points, 0.0),
-            "This is EM's step, the new mean minus the old one. The slope divides by "
-            "sigma^2, not by the sum of the responsibilities.",
+            "This is the step of EM, the new mean minus the old one. For the slope, "
+            "divide by sigma^2, not by the sum of the responsibilities.",
         ),
         Slip(
             lambda p, x: _with_shares(_over_points, 0.0)(p, x) + p.means,
@@ -239,21 +248,24 @@ SLOPE_IN_MEANS = Formula(
         ),
         Slip(
             lambda params, x: _slope_in_means(params, x) / len(x),
-            "A mean over the points. The log-likelihood is a sum over them.",
+            "You took a mean over the points. The log-likelihood is a sum over them.",
         ),
         Slip(
             lambda params, x: _slope_in_means(params, x).sum(axis=0),
-            "A sum over the components. Each mean has a slope of its own.",
+            "You took a sum over the components. Each mean has a slope of its own.",
         ),
-        Slip(_per_point, "One slope per point. Expected their sum over the points."),
+        Slip(
+            _per_point,
+            "You returned one slope per point. Expected their sum over the points.",
+        ),
         Slip(
             lambda params, x: _per_point(params, x).sum(axis=1),
-            "Summed over the components. Expected the sum over the points: axis=0.",
+            "You summed over the components. Expected the sum over the points: axis=0.",
         ),
         Slip(
             _with_shares(_naive),
-            "Far away every density underflows, and 0/0 is no number. Divide before "
-            "you leave the logarithm: jax.nn.softmax.",
+            "Far from all the means every density underflows, and 0/0 is not a number. "
+            "Normalise in log space: jax.nn.softmax(log_joint) does it.",
         ),
     ),
 )
@@ -278,7 +290,7 @@ class _Watched:
         return self.decode(z)
 
     def grid(self):
-        """Return the answer's grid, or a usual one where it used no even grid."""
+        """Return the answer's grid, or a usual one if its grid is not even."""
         z = np.unique(np.concatenate([*self.latents, []]))
         gaps = np.diff(z)
         even = len(z) > 2 and np.allclose(gaps, gaps[0], rtol=1e-3)
@@ -286,7 +298,7 @@ class _Watched:
 
 
 def _decode(z):
-    """The decoder as the answer gets it: z of shape `s`, points `s 2` come back."""
+    """The decoder that the answer is given: it takes z `s` to points `s 2`."""
     z = jax.numpy.asarray(z)
     first = 3 * jax.numpy.tanh(1.5 * z + 1.5) - 3 * jax.numpy.tanh(1.5 * z - 1.5) - 3
     return jax.numpy.stack([first, 3 * jax.numpy.tanh(0.9 * z)], axis=-1)
@@ -300,7 +312,7 @@ class _Wrong(NamedTuple):
 
 
 def _marginal_slips(x, z):
-    """What wrong forms give on the student's own grid, and their hints."""
+    """What the wrong forms give on the student's own grid, with their hints."""
     gap = z[1] - z[0]
     log_likelihood = log_normal(x[:, None, :], curve(z))
     log_prior = log_normal(0.0, z[:, None])
@@ -317,31 +329,32 @@ def _marginal_slips(x, z):
         ),
         _Wrong(
             right_one - np.log(gap) - np.log(len(z)),
-            "A mean over the grid. An integral is the sum of heights times dz.",
+            "You took a mean over the grid. An integral is the sum of heights times "
+            "dz.",
         ),
         _Wrong(
             of_logs.sum(axis=1) * gap,
-            "The logarithms are summed. Expected the logarithm of the sum: leave the "
-            "logarithm, add up p(x, z) over the grid, and take the logarithm again.",
+            "You summed the logarithms. Expected the logarithm of the sum: compute "
+            "p(x, z), sum it over the grid, and then take the logarithm (logsumexp).",
         ),
         _Wrong(
             of_logs.sum(axis=1),
-            "The logarithms are summed. Expected the logarithm of the sum: leave the "
-            "logarithm, add up p(x, z) over the grid, and take the logarithm again.",
+            "You summed the logarithms. Expected the logarithm of the sum: compute "
+            "p(x, z), sum it over the grid, and then take the logarithm (logsumexp).",
         ),
         _Wrong(
             without_prior,
-            "The prior p(z) is missing: p(x) is the integral of p(x given z) p(z).",
+            "The prior p(z) is missing: p(x) is the integral of p(x | z) p(z).",
         ),
         _Wrong(
             without_prior - np.log(gap),
             "The prior p(z) and the spacing dz are missing: p(x) is the integral of "
-            "p(x given z) p(z).",
+            "p(x | z) p(z).",
         ),
         _Wrong(
             without_prior - np.log(gap) - np.log(len(z)),
-            "A plain mean over the grid. Each z counts by its prior density p(z), "
-            "times the spacing dz.",
+            "You took a plain mean over the grid. Weight each z by its prior density "
+            "p(z), times the spacing dz.",
         ),
         _Wrong(
             np.exp(right_one),
@@ -349,32 +362,32 @@ def _marginal_slips(x, z):
         ),
         _Wrong(
             right_one + 3 / 2 * log_2pi - 2 / 3 * log_2pi,
-            "The constant is the printed one, (2 pi)^(-2/3). Two dimensions of x and "
+            "Your constant is the printed one, (2 pi)^(-2/3). Two dimensions of x and "
             "one of z give (2 pi)^(-3/2).",
         ),
         _Wrong(
             log_sum_exp(printed_powers) + np.log(gap),
-            "This is the slide's integrand as printed. The exponent has z^2 plus the "
-            "squared distance, and the constant is (2 pi)^(-3/2).",
+            "This is the integrand as printed on the slide. The exponent should be z^2 "
+            "plus the squared distance, and the constant (2 pi)^(-3/2).",
         ),
         _Wrong(
             log_sum_exp(printed_powers - 5 / 6 * log_2pi) + np.log(gap),
-            "z^2 times the squared distance, as on the slide. A product of densities "
-            "adds their exponents: z^2 plus the squared distance.",
+            "You have z^2 times the squared distance, as on the slide. When densities "
+            "are multiplied, their exponents add up: z^2 plus the squared distance.",
         ),
         _Wrong(
             right_one + 0.5 * log_2pi,
-            "A constant of one dimension is missing: x has two dimensions and z has "
-            "one, so that p(x, z) has (2 pi)^(-3/2).",
+            "The constant of one dimension is missing: x has two dimensions and z has "
+            "one, so the constant of p(x, z) is (2 pi)^(-3/2).",
         ),
         _Wrong(
             right_one + log_2pi,
-            "The constant of p(x given z) is missing, or that of two dimensions: "
-            "p(x, z) has (2 pi)^(-3/2).",
+            "The constant of p(x | z) is missing, or that of two dimensions: the "
+            "constant of p(x, z) is (2 pi)^(-3/2).",
         ),
         _Wrong(
             right_one + 1.5 * log_2pi,
-            "The constant is missing: p(x, z) has (2 pi)^(-3/2).",
+            "The constant is missing: for p(x, z) it is (2 pi)^(-3/2).",
         ),
         _Wrong(
             log_sum_exp(-squares - z**2 - 1.5 * log_2pi) + np.log(gap),
@@ -383,11 +396,11 @@ def _marginal_slips(x, z):
         _Wrong(-right_one, "The sign is flipped: this is -log p(x)."),
         _Wrong(
             right_one.sum(),
-            "A sum over the points. Expected one log p(x) per point.",
+            "You took a sum over the points. Expected one log p(x) per point.",
         ),
         _Wrong(
             right_one.mean(),
-            "A mean over the points. Expected one log p(x) per point.",
+            "You took a mean over the points. Expected one log p(x) per point.",
         ),
     )
 
@@ -396,7 +409,7 @@ MARGINAL_TOLERANCE = 1e-3  # nats: what the task allows
 
 
 def _judge_marginal(answer):
-    """Whether the answer is log p(x), for points `n 2` and a decoder of z."""
+    """Judge whether the answer is log p(x), for points `n 2` and a decoder of z."""
     rng = np.random.default_rng(24)
     latents = np.array([-1.4, -0.6, 0.1, 0.8, 1.7])
     near = curve(latents) + rng.normal(size=(5, 2))
@@ -410,10 +423,10 @@ def _judge_marginal(answer):
             continue
         hint = _marginal_hint(returned, truth, x, decode.grid())
         if returned.shape == truth.shape:
-            came, wanted = shown(returned), shown(truth)
+            came, expected = shown(returned), shown(truth)
         else:
-            came, wanted = f"shape {returned.shape}", f"shape {truth.shape}"
-        return wrong(returned=came, expected=wanted, hint=hint)
+            came, expected = f"shape {returned.shape}", f"shape {truth.shape}"
+        return wrong(returned=came, expected=expected, hint=hint)
     return right(checked="on 9 points that you have not seen")
 
 
@@ -425,9 +438,10 @@ def _near(returned, truth):
 def _marginal_hint(returned, truth, x, grid):
     if _near(returned, _log_marginal(x, curve, grid)):
         return (
-            f"Right for your grid, from {grid[0]:.3g} to {grid[-1]:.3g} in steps of "
-            f"{grid[1] - grid[0]:.3g}. It has to reach where p(x, z) vanishes, and to "
-            "be finer than the posterior is wide."
+            f"The formula is right, but not the grid, from {grid[0]:.3g} to "
+            f"{grid[-1]:.3g} in steps of {grid[1] - grid[0]:.3g}. It must reach to "
+            "where p(x, z) vanishes, and its steps must be smaller than the width of "
+            "the posterior."
         )
     for slip in _marginal_slips(x, grid):
         if _near(returned, slip.values):
@@ -435,8 +449,8 @@ def _marginal_hint(returned, truth, x, grid):
     same_shape = returned.shape == truth.shape
     if same_shape and np.ptp(returned - truth) < MARGINAL_TOLERANCE:
         return (
-            "Every log p(x) is off by the same number: the spacing dz, or a constant "
-            "of one of the densities."
+            "Every log p(x) is off by the same number. Look at the spacing dz and at "
+            "the constants of the densities."
         )
     return general_hint(returned, truth)
 

@@ -1,4 +1,4 @@
-"""The exercises of notebook 03, and the slips that people make in them."""
+"""The exercises of notebook 03, and the slips that students often make in them."""
 
 import jax
 import numpy as np
@@ -39,6 +39,16 @@ def _kl_form(combine):
     return form
 
 
+def _with_distance(distance):
+    """The divergence with another term for the distance of the means."""
+
+    def form(q_mean, q_variance, p_mean, p_variance):
+        of_variances = _kl_gaussians(q_mean, q_variance, q_mean, p_variance)
+        return of_variances + 0.5 * distance((q_mean - p_mean) ** 2, q_variance)
+
+    return form
+
+
 KL_GAUSSIANS = Formula(
     _kl_gaussians,
     _gaussians,
@@ -47,7 +57,7 @@ KL_GAUSSIANS = Formula(
             lambda q_mean, q_variance, p_mean, p_variance: _kl_gaussians(
                 p_mean, p_variance, q_mean, q_variance
             ),
-            "The wrong way round: this is KL(p, q). Average over q, the first one.",
+            "You swapped q and p: this is KL(p || q). Average over q, the first one.",
         ),
         Slip(
             lambda *args: -_kl_gaussians(*args),
@@ -57,37 +67,22 @@ KL_GAUSSIANS = Formula(
             lambda q_mean, q_variance, p_mean, p_variance: _kl_gaussians(
                 q_mean, q_variance**2, p_mean, p_variance**2
             ),
-            "The variances are squared as if they were sigmas. They are sigma squared.",
+            "You squared the variances as if they were sigmas. They are sigma squared.",
         ),
         Slip(
             lambda q_mean, q_variance, p_mean, p_variance: _kl_gaussians(
                 q_mean, np.sqrt(q_variance), p_mean, np.sqrt(p_variance)
             ),
-            "Sigma for sigma squared: the roots of the variances came in.",
+            "You used sigma in place of sigma squared: do not take square roots of the "
+            "variances.",
         ),
         Slip(
-            lambda q_mean, q_variance, p_mean, p_variance: (
-                0.5
-                * (
-                    q_variance / p_variance
-                    - 1
-                    - np.log(q_variance / p_variance)
-                    + (q_mean - p_mean) ** 2 / q_variance
-                ).sum()
-            ),
-            "The squared difference of the means is divided by q's variance. It comes "
-            "from log p, so it is divided by p's.",
+            _with_distance(lambda squares, q_variance: (squares / q_variance).sum()),
+            "You divided the squared difference of the means by q's variance. It comes "
+            "from log p, so divide it by p's variance.",
         ),
         Slip(
-            lambda q_mean, q_variance, p_mean, p_variance: (
-                0.5
-                * (
-                    q_variance / p_variance
-                    - 1
-                    - np.log(q_variance / p_variance)
-                    + (q_mean - p_mean) ** 2
-                ).sum()
-            ),
+            _with_distance(lambda squares, q_variance: squares.sum()),
             "The squared difference of the means is not divided by p's variance.",
         ),
         Slip(
@@ -131,15 +126,17 @@ KL_GAUSSIANS = Formula(
         ),
         Slip(
             _kl_form(lambda r, squares: 0.5 * (r - 1 - np.log(r) + squares).mean()),
-            "A mean over the dimensions. Independent dimensions add up.",
+            "You took a mean over the dimensions. For independent dimensions, the "
+            "divergences add up: take the sum.",
         ),
         Slip(
             _kl_form(lambda r, squares: 0.5 * ((r - np.log(r) + squares).sum() - 1)),
-            "-1 comes once for each dimension, not once in all.",
+            "There is one -1 for each dimension, not one in all.",
         ),
         Slip(
             _kl_form(lambda r, squares: 0.5 * (r - 1 - np.log(r) + squares)),
-            "One number per dimension. Independent dimensions add up.",
+            "You returned one number per dimension. For independent dimensions, the "
+            "divergences add up: take the sum.",
         ),
     ),
 )
@@ -209,36 +206,36 @@ SLOPE_IN_LOGITS = Formula(
     (
         Slip(
             _logit_form(lambda q, log_p, log_q: log_p - log_q - 1),
-            "This is the slope in q. The logits move q through the softmax: "
-            "dq_j / da_k = q_j ((j = k) - q_k).",
+            "This is the slope in q. The logits change q through the softmax, so use "
+            "the chain rule with dq_j / da_k = q_j ((j = k) - q_k).",
         ),
         Slip(
             _logit_form(lambda q, log_p, log_q: log_p - log_q),
-            "This is the slope in q, up to a constant. The logits move q through the "
-            "softmax: dq_j / da_k = q_j ((j = k) - q_k).",
+            "This is the slope in q, up to a constant. The logits change q through the "
+            "softmax, so use the chain rule with dq_j / da_k = q_j ((j = k) - q_k).",
         ),
         Slip(
             _logit_form(lambda q, log_p, log_q: q * (log_p - log_q)),
-            "Only q_k as a factor: softmax lowers the other states when it raises one. "
-            "So an average over q has to be subtracted.",
+            "The factor q_k alone is not enough: when a logit rises, the softmax also "
+            "lowers all the other states. So you must subtract an average over q.",
         ),
         Slip(
             _logit_form(lambda q, log_p, log_q: q * (log_p - log_q - 1)),
-            "dq_j / da_k = q_j ((j = k) - q_k) has two terms. One is missing.",
+            "dq_j / da_k = q_j ((j = k) - q_k) has two terms. One of them is missing.",
         ),
         Slip(
             _logit_form(lambda q, log_p, log_q: q * (1 - q) * (log_p - log_q)),
-            "Only the diagonal of the softmax's slope: a_k moves the other q_j as "
-            "well, by -q_j q_k.",
+            "You used only the diagonal of the softmax's derivative: a_k changes the "
+            "other q_j as well, with slope -q_j q_k.",
         ),
         Slip(
             _logit_form(lambda q, log_p, log_q: q * (1 - q) * (log_p - log_q - 1)),
-            "Only the diagonal of the softmax's slope: a_k moves the other q_j as "
-            "well, by -q_j q_k.",
+            "You used only the diagonal of the softmax's derivative: a_k changes the "
+            "other q_j as well, with slope -q_j q_k.",
         ),
         Slip(
             _logit_form(_less_evidence),
-            "log p(x) is subtracted. Expected the average under q: the bound.",
+            "You subtracted log p(x). Expected the average under q: the bound.",
         ),
         Slip(
             _logit_form(
@@ -252,11 +249,12 @@ SLOPE_IN_LOGITS = Formula(
                     q * (log_p - log_q - (log_p - log_q).mean(axis=1, keepdims=True))
                 )
             ),
-            "A plain mean over the states is subtracted. Expected the average under q.",
+            "You subtracted a plain mean over the states. Expected the average under "
+            "q.",
         ),
         Slip(
             _logit_form(lambda q, log_p, log_q: q * (log_p - _average(q, log_p))),
-            "The entropy is missing: -log q has a slope as well.",
+            "The entropy is missing: -log q depends on the logits as well.",
         ),
         Slip(
             _logit_form(
@@ -270,17 +268,17 @@ SLOPE_IN_LOGITS = Formula(
         ),
         Slip(
             lambda log_joint, logits: _slope_in_logits(log_joint, logits) / len(logits),
-            "A mean over the points. Each row is the slope for a point of its own.",
+            "You took a mean over the points. Each row is the slope for its own point.",
         ),
         Slip(
             _over_points,
-            "The softmax goes over the points. Each row is a q of its own, so it goes "
-            "over the states: axis=1.",
+            "Your softmax goes over the points. Each row is a separate q, so the "
+            "softmax goes over the states: axis=1.",
         ),
         Slip(
             _logit_form(_average_over_points),
-            "The average goes over the points. Each row has a bound of its own, a sum "
-            "over its states: axis=1.",
+            "Your average goes over the points. Each row has its own bound, a sum "
+            "over the states: axis=1.",
         ),
         Slip(
             _logit_form(
@@ -288,12 +286,12 @@ SLOPE_IN_LOGITS = Formula(
                     q * (log_p - log_q - np.sum(q * (log_p - log_q)))
                 )
             ),
-            "The average goes over the whole table. Each row has a bound of its own: "
-            "sum over axis=1.",
+            "Your average goes over the whole table. Each row has its own bound: sum "
+            "over axis=1.",
         ),
         Slip(
             lambda log_joint, logits: _slope_in_logits(log_joint, logits).sum(axis=0),
-            "A sum over the points. Each row is the slope for a point of its own.",
+            "You took a sum over the points. Each row is the slope for its own point.",
         ),
         Slip(
             _naive_softmax,
@@ -307,7 +305,7 @@ WITHIN = 0.07  # nats below log p(x)
 
 
 def lost(mean: float, sigma: float, num_samples: int = 16) -> float:
-    """Return how far L_k is below log p(x) at UPPER_POINT, by an average of 20,000."""
+    """Return how far L_k is below log p(x) at UPPER_POINT, an average of 20,000."""
     eps = np.random.default_rng(33).normal(size=(20_000, num_samples))
     z = mean + sigma * eps
     log_q = -0.5 * eps**2 - np.log(sigma) - 0.5 * np.log(2 * np.pi)
@@ -332,22 +330,21 @@ def _sixteen_hint(mean, sigma):
         return "The sign of the mean is flipped: more of the posterior is at z > 0."
     if sigma < 0.5 and 1.0 < abs(mean) < 1.6:
         return (
-            "This q sits on one mode, which is best for one sample. With 16 samples q "
-            "may be wide: draws that miss cost little, a mode never drawn costs more."
+            "This q covers only one mode, which is best with one sample. With 16 "
+            "samples, q can be wide: a few samples in the wrong place cost little, but "
+            "a mode that is never sampled costs more."
         )
-    # What helps most, of four small steps.
+    # Of four small steps, the hint is the one that helps most.
     steps = {
-        "Too narrow: one of the modes is hardly ever drawn. Make sigma larger.": (
-            mean,
-            1.1 * sigma,
-        ),
-        "Wider than both modes together, so that many of the 16 draws are wasted. "
-        "Make sigma smaller.": (mean, sigma / 1.1),
-        "The mean is too low: the mode at positive z weighs more.": (
+        "This q is too narrow: one of the modes is hardly ever sampled. Make sigma "
+        "larger.": (mean, 1.1 * sigma),
+        "This q is wider than both modes together, so many of the 16 samples are "
+        "wasted. Make sigma smaller.": (mean, sigma / 1.1),
+        "The mean is too low: the mode at positive z has more of the probability.": (
             mean + 0.1,
             sigma,
         ),
-        "The mean is too high: the mode at negative z is hardly ever drawn.": (
+        "The mean is too high: the mode at negative z is hardly ever sampled.": (
             mean - 0.1,
             sigma,
         ),

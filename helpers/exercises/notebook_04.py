@@ -1,4 +1,4 @@
-"""The exercises of notebook 04, and the slips that people make in them."""
+"""The exercises of notebook 04, and the slips that students often make in them."""
 
 from functools import cache
 from typing import NamedTuple
@@ -45,7 +45,7 @@ def _squares(q, x, means):
 
 
 def _with_variances(form):
-    """The M-step with other variances: a function of q, x and the right result."""
+    """The M-step with other variances, by a function of q, x and the right result."""
 
     def slipped(q, x):
         step = _round_m_step(q, x)
@@ -55,7 +55,7 @@ def _with_variances(form):
 
 
 def _with_means(means_of):
-    """The M-step with other means, and the variances around these."""
+    """The M-step with other means, and with the variances around these means."""
 
     def slipped(q, x):
         means = means_of(q, x)
@@ -84,7 +84,8 @@ ROUND_M_STEP = Formula(
             _with_variances(
                 lambda q, x, step: _squares(q, x, step.means) / q.sum(axis=0)
             ),
-            "N_k for D N_k: a round component averages D N_k squared deviations.",
+            "You divide the squares by N_k. A round component averages D N_k squared "
+            "deviations, so divide by D N_k.",
         ),
         Slip(
             _with_variances(
@@ -95,20 +96,21 @@ ROUND_M_STEP = Formula(
         ),
         Slip(
             _with_variances(lambda q, x, step: _squares(q, x, step.means) / x.size),
-            "N for N_k: a component has only its own share of the points.",
+            "You divide by D N. A component has only its own share of the points, so "
+            "divide by D N_k.",
         ),
         Slip(
             _with_variances(lambda q, x, step: _squares(q, x, step.means) / len(x)),
-            "N for D N_k: a component has only its own share of the points, and each "
-            "of them brings D squared deviations.",
+            "You divide by N. A component has only its own share of the points, N_k, "
+            "and each of them has D squared deviations: divide by D N_k.",
         ),
         Slip(
             _with_variances(lambda q, x, step: _squares(q, x, step.means)),
-            "The variances are sums of squares. Expected weighted means.",
+            "Your variances are sums of squares. Expected weighted means.",
         ),
         Slip(
             _with_variances(lambda q, x, step: np.sqrt(step.variances)),
-            "The third result is a sigma. Expected sigma squared.",
+            "Your third result is sigma. Expected sigma squared.",
         ),
         Slip(
             _with_variances(
@@ -116,8 +118,8 @@ ROUND_M_STEP = Formula(
                     _squares(q, x, x.mean(axis=0)) / (x.shape[1] * q.sum(axis=0))
                 )
             ),
-            "The squares are taken around the mean of all data. Each component has its "
-            "own mean.",
+            "You took the squares around the mean of all the data. Each component has "
+            "its own mean.",
         ),
         Slip(
             _with_variances(
@@ -125,7 +127,7 @@ ROUND_M_STEP = Formula(
                     _squares(np.ones_like(q), x, step.means) / (x.shape[1] * len(x))
                 )
             ),
-            "The squares are not weighted: each one counts by its q.",
+            "The squares are not weighted: multiply each one by its q.",
         ),
         Slip(
             _with_variances(
@@ -133,47 +135,48 @@ ROUND_M_STEP = Formula(
                     _squares(q**2, x, step.means) / (x.shape[1] * q.sum(axis=0))
                 )
             ),
-            "The squares are weighted by q squared: q stands outside of the square.",
+            "The squares are weighted by q squared: multiply by q after squaring.",
         ),
         Slip(
             _with_variances(_full),
-            "These are full matrices. A round component has one variance.",
+            "You returned full matrices. A round component has one variance.",
         ),
         Slip(
             _with_variances(_per_dimension),
-            "One variance per dimension. A round component has one for all.",
+            "You returned one variance per dimension. A round component has a single "
+            "one for all.",
         ),
         Slip(
             lambda q, x: _round_m_step(q, x)._replace(weights=q.sum(axis=0)),
-            "The weights are N_k and sum to N. Expected N_k / N.",
+            "Your weights are N_k, so they sum to N. Expected N_k / N.",
         ),
         Slip(
             lambda q, x: _round_m_step(q, x)._replace(
                 weights=np.full(q.shape[1], 1 / q.shape[1])
             ),
-            "The weights are all alike. Expected N_k / N.",
+            "Your weights are all equal. Expected N_k / N.",
         ),
         Slip(
             lambda q, x: _round_m_step(q, x)._replace(weights=q.sum(axis=1)),
-            "The weights are summed over the components, which gives 1 for each "
+            "You summed the weights over the components, which gives 1 for each "
             "point. Sum over the points: axis=0.",
         ),
         Slip(
             lambda q, x: _round_m_step(q, x)._replace(weights=q.mean(axis=1)),
-            "The weights are averaged over the components. Average over the points: "
+            "You averaged the weights over the components. Average over the points: "
             "axis=0.",
         ),
         Slip(
             _with_means(lambda q, x: q.T @ x / len(x)),
-            "The means are divided by N. Each is divided by its own N_k.",
+            "You divided the means by N. Divide each by its own N_k.",
         ),
         Slip(
             _with_means(lambda q, x: q.T @ x),
-            "The means are sums. Each is divided by its own N_k.",
+            "Your means are sums. Divide each by its own N_k.",
         ),
         Slip(
             _with_means(lambda q, x: np.tile(x.mean(axis=0), (q.shape[1], 1))),
-            "The means are those of all data. Each point counts by its q.",
+            "Every mean is the mean of all the data. Weight each point by its q.",
         ),
     ),
     parts=("weights", "means", "variances"),
@@ -184,7 +187,7 @@ def _fits():
     rng = np.random.default_rng(42)
     cases = []
     n, k, d = 8, 3, 2
-    for _ in range(2):  # of one shape, so that an answer is compiled once
+    for _ in range(2):  # of the same shape, so that an answer is compiled only once
         roots = rng.normal(size=(k, d, d))
         theta = Mixture(
             weights=rng.dirichlet(np.full(k, 4.0)),
@@ -225,15 +228,17 @@ STEP_MATRICES = Formula(
     (
         Slip(
             lambda theta, q: theta.covariances / len(q),
-            "N for N_k: each mean has only its own points to average.",
+            "You divide by N. Each mean averages only its own points: divide by N_k.",
         ),
         Slip(
             lambda theta, q: np.linalg.inv(_step_matrices(theta, q)),
-            "This is the inverse: it takes a step back to the slope.",
+            "This is the inverse: it turns a step into the slope, not the slope into a "
+            "step.",
         ),
         Slip(
             lambda theta, q: np.linalg.inv(theta.covariances) / _mass(q),
-            "The slope has the inverse of the covariance. The step must undo it.",
+            "The slope already contains the inverse of the covariance. The step must "
+            "undo it.",
         ),
         Slip(
             lambda theta, q: theta.covariances,
@@ -241,31 +246,33 @@ STEP_MATRICES = Formula(
         ),
         Slip(
             lambda theta, q: theta.covariances * _mass(q),
-            "N_k as a factor: the slope is a sum over N_k points and the step a mean, "
-            "so divide by it.",
+            "You multiplied by N_k. The slope is a sum over N_k points and the step is "
+            "a mean, so divide by N_k.",
         ),
         Slip(
             lambda theta, q: theta.covariances / theta.weights[:, None, None],
-            "The weights are shares of N, and those before the M-step. Expected N_k.",
+            "The weights are fractions of N, and they are those before the M-step. "
+            "Expected N_k.",
         ),
         Slip(
             lambda theta, q: (
                 theta.covariances / (len(q) * theta.weights[:, None, None])
             ),
-            "N times the old weights. They are those before the M-step; expected N_k, "
-            "the sum of the responsibilities.",
+            "You divide by N times the weights before the M-step. Expected N_k, the "
+            "sum of the responsibilities.",
         ),
         Slip(
             lambda theta, q: theta.covariances / (_mass(q) / len(q)),
-            "The mean of the responsibilities for their sum: expected N_k.",
+            "You divide by the mean of the responsibilities. Expected their sum, N_k.",
         ),
         Slip(
             lambda theta, q: np.eye(theta.means.shape[1]) / _mass(q),
-            "The covariance is missing: the slope was divided by it.",
+            "The covariance is missing: the slope contains its inverse, and the step "
+            "must undo that.",
         ),
         Slip(
             lambda theta, q: np.linalg.cholesky(theta.covariances) / _mass(q),
-            "This has a root of the covariance. The slope has the inverse of the "
+            "You used a root of the covariance. The slope contains the inverse of the "
             "covariance itself.",
         ),
         Slip(
@@ -274,30 +281,31 @@ STEP_MATRICES = Formula(
         ),
         Slip(
             lambda theta, q: 1 / q.sum(axis=0),
-            "One number per component. Expected a matrix: the slope was multiplied by "
-            "the inverse of the covariance.",
+            "You returned one number per component. Expected a matrix: the slope "
+            "contains the inverse of the covariance.",
         ),
     ),
 )
 
-STEPS = 1500  # of EM, at most
-NEAR = 1e-6  # nats from the top
-PLAIN = 258  # steps that EM itself takes
-SHARE = 0.6  # of them that are allowed
-# The slowest error shrinks by this factor in a step of EM: the largest eigenvalue of
-# EM's Jacobian at the top, and so the best stride by 1 - w (1 - r) = w - 1.
+STEPS = 1500  # the largest number of steps that is tried
+NEAR = 1e-6  # how close to the maximum, in nats, counts as there
+PLAIN = 258  # how many steps EM itself takes
+SHARE = 0.6  # the fraction of these that an answer may take
+# A step of EM multiplies the slowest error by this factor r, the largest eigenvalue of
+# EM's Jacobian at the maximum. With stride w the factors lie between 1 - w and
+# 1 - w (1 - r), so the best w has 1 - w (1 - r) = w - 1.
 SLOWEST = 0.9718
 BEST = 2 / (2 - SLOWEST)
 
 
 @cache
 def steps_to_the_top(stride: float) -> int:
-    """Return how many steps of EM, each `stride` times as long, reach the top.
+    """Return how many steps of EM, each `stride` times as long, reach the maximum.
 
-    The data are those of distance 2.5 in the notebook. The top is where EM ends.
+    The data are those of distance 2.5 in the notebook. The maximum is where EM ends.
     """
     short = _top() - _climb(stride)
-    away = np.flatnonzero(~(np.abs(short) < NEAR))  # nan is away
+    away = np.flatnonzero(~(np.abs(short) < NEAR))  # nan counts as away
     return int(away[-1]) + 1 if len(away) else 0
 
 
@@ -307,7 +315,7 @@ def _top():
 
 
 def _climb(stride):
-    """The log-likelihood before each of STEPS steps; nan where there is none."""
+    """The log-likelihood before each of STEPS steps; nan if there is no mixture."""
     side = np.arange(500) % 2
     x = np.random.default_rng(2).normal(size=(500, 2))
     x[:, 0] += 2.5 * (side - 0.5)
@@ -320,7 +328,7 @@ def _climb(stride):
     for step in range(STEPS):
         determinants = np.linalg.det(theta.covariances)
         if not (np.min(determinants) > 0 and np.min(theta.weights) > 0):
-            break  # a long stride has left the space of mixtures
+            break  # with too long a stride, the parameters are no longer a mixture
         log_joint = _log_joint(theta, x)
         largest = log_joint.max(axis=1, keepdims=True)
         density = np.exp(log_joint - largest)
@@ -354,23 +362,24 @@ def _judge_stride(answer):
 
 def _stride_hint(stride):
     if stride <= 0:
-        return "With a stride of 0 or less EM stands still or walks back."
+        return "With a stride of 0 EM does not move, and below 0 it goes backwards."
     if stride < 1:
         return (
-            "A part of an M-step still climbs, but slower. Make it longer, not shorter."
+            "Part of an M-step still raises l, but more slowly. Make the steps longer, "
+            "not shorter."
         )
     if stride == 1:
         return "That is EM itself."
     if stride < BEST:
-        return "The right way, but not far enough. How long may a step be?"
+        return "Longer steps are right, but not far enough yet. How long can they be?"
     if stride < 2:
         return (
             "A little too far: an error that EM removes in one step comes back with "
-            f"the other sign, {stride - 1:.4g} times as large. So it shrinks slowly."
+            f"the opposite sign, {stride - 1:.4g} times as large. So it shrinks slowly."
         )
     return (
-        "Too far: an error that EM removes in one step comes back with the other "
-        "sign and as large, or larger. The proof is lost too: l falls."
+        "Too far: an error that EM removes in one step comes back with the opposite "
+        "sign, just as large or larger. The proof no longer holds either: l can fall."
     )
 
 

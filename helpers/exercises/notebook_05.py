@@ -1,4 +1,4 @@
-"""The exercises of notebook 05, and the slips that people make in them."""
+"""The exercises of notebook 05, and the slips that students often make in them."""
 
 import jax
 import numpy as np
@@ -8,7 +8,7 @@ from helpers.exercises.finding import UnfitError, right, wrong
 from helpers.exercises.formula import Formula, Slip
 from helpers.exercises.judge import Experiment
 
-# The linear decoder x = w z + noise whose numbers the last exercise has.
+# The linear decoder x = w z + noise of the last exercise.
 W = np.array([2.0, 1.0])
 SIGMA_X = 0.5
 
@@ -46,7 +46,7 @@ def _constant(sigma_x):
 
 
 def _kl(mean, sigma):
-    """KL(q, prior) of each dimension of z."""
+    """KL(q || p(z)) of each dimension of z."""
     return 0.5 * (sigma**2 - 1 - np.log(sigma**2) + mean**2)
 
 
@@ -70,8 +70,8 @@ ONE_SAMPLE_ELBO = Formula(
     (
         Slip(
             _with_density(lambda away, s: _log_density(away, s).mean(axis=1)),
-            "A mean over the pixels. The log density is a sum over them; as a mean it "
-            "is too weak against the KL.",
+            "You took a mean over the pixels. The log density is a sum over them; a "
+            "mean makes it too small compared with the KL.",
         ),
         Slip(
             _with_density(lambda away, s: -_squares(away, s).sum(axis=1)),
@@ -81,7 +81,8 @@ ONE_SAMPLE_ELBO = Formula(
             _with_density(
                 lambda away, s: -_squares(away, s).sum(axis=1) - _constant(s)
             ),
-            "The constant comes once. Each pixel has one: -1/2 log(2 pi sigma_x^2).",
+            "You added the constant only once. Each pixel has one: -1/2 log(2 pi "
+            "sigma_x^2).",
         ),
         Slip(
             _with_density(
@@ -109,8 +110,8 @@ ONE_SAMPLE_ELBO = Formula(
             _with_density(
                 lambda away, s: (-2 * _squares(away, s) - _constant(s)).sum(axis=1)
             ),
-            "One half is missing in front of the squares: (x - decoded)^2 over 2 "
-            "sigma_x^2.",
+            "One half is missing in front of the squares: (x - decoded)^2 / (2 "
+            "sigma_x^2).",
         ),
         Slip(
             _with_density(lambda away, s: 2 * _log_density(away, s).sum(axis=1)),
@@ -118,19 +119,19 @@ ONE_SAMPLE_ELBO = Formula(
         ),
         Slip(
             _with_density(lambda away, s: -(away**2).sum(axis=1)),
-            "The bare squared error. The log density has it over 2 sigma_x^2, and a "
-            "constant.",
+            "Your first term is the squared error alone. In the log density it is "
+            "divided by 2 sigma_x^2, and there is a constant.",
         ),
         Slip(
             _with_density(lambda away, s: -(away**2).mean(axis=1)),
-            "The mean squared error. The log density is a sum over the pixels, of the "
-            "squares over 2 sigma_x^2 and a constant.",
+            "Your first term is the mean squared error. The log density is a sum over "
+            "the pixels, with the squares divided by 2 sigma_x^2 and a constant.",
         ),
         Slip(
             _with_density(
                 lambda away, s: (-(away**2) / (2 * s) - _constant(s)).sum(axis=1)
             ),
-            "sigma_x for sigma_x squared below the squares.",
+            "You divide the squares by 2 sigma_x. Expected sigma_x squared there.",
         ),
         Slip(
             _with_density(
@@ -138,7 +139,7 @@ ONE_SAMPLE_ELBO = Formula(
                     -(away**2) / (2 * s) - 0.5 * np.log(2 * np.pi * s)
                 ).sum(axis=1)
             ),
-            "sigma_x for sigma_x squared: it is a standard deviation.",
+            "You used sigma_x as the variance. It is a standard deviation: square it.",
         ),
         Slip(
             _with_density(
@@ -146,7 +147,7 @@ ONE_SAMPLE_ELBO = Formula(
                     axis=1
                 )
             ),
-            "sigma_x for sigma_x squared in the constant.",
+            "You used sigma_x in the constant. Expected sigma_x squared there.",
         ),
         Slip(
             _with_density(lambda away, s: -_log_density(away, s).sum(axis=1)),
@@ -158,11 +159,11 @@ ONE_SAMPLE_ELBO = Formula(
         ),
         Slip(
             lambda x, decoded, mean, sigma, sigma_x: -_kl(mean, sigma).sum(axis=1),
-            "The first term, log p(x given z), is missing.",
+            "The first term, log p(x | z), is missing.",
         ),
         Slip(
             _with_kl(lambda mean, sigma: -_kl(mean, sigma).sum(axis=1)),
-            "The KL is added. It is a price: subtract it.",
+            "You added the KL. It lowers the bound: subtract it.",
         ),
         Slip(
             _with_kl(lambda mean, sigma: 2 * _kl(mean, sigma).sum(axis=1)),
@@ -170,11 +171,12 @@ ONE_SAMPLE_ELBO = Formula(
         ),
         Slip(
             _with_kl(lambda mean, sigma: _kl(mean, sigma).mean(axis=1)),
-            "A mean over the dimensions of z. Independent dimensions add up.",
+            "You took a mean over the dimensions of z. For independent dimensions, the "
+            "divergences add up: take the sum.",
         ),
         Slip(
             _with_kl(lambda mean, sigma: _kl(mean, np.sqrt(sigma)).sum(axis=1)),
-            "Sigma for sigma squared in the KL.",
+            "In the KL: you used sigma as the variance. Expected sigma squared.",
         ),
         Slip(
             _with_kl(
@@ -182,7 +184,8 @@ ONE_SAMPLE_ELBO = Formula(
                     0.5 * (sigma**2 - 1 - np.log(sigma) + mean**2).sum(axis=1)
                 )
             ),
-            "In the KL: log sigma for log sigma^2, which is twice as much.",
+            "In the KL: you used log sigma. Expected log sigma^2, which is twice as "
+            "large.",
         ),
         Slip(
             _with_kl(
@@ -210,11 +213,11 @@ ONE_SAMPLE_ELBO = Formula(
         ),
         Slip(
             lambda *args: _one_sample_elbo(*args).sum(),
-            "A sum over the points. Expected one bound per point.",
+            "You took a sum over the points. Expected one bound per point.",
         ),
         Slip(
             lambda *args: _one_sample_elbo(*args).mean(),
-            "A mean over the points. Expected one bound per point.",
+            "You took a mean over the points. Expected one bound per point.",
         ),
     ),
 )
@@ -232,7 +235,7 @@ def _linear():
 
 
 def _best_q(x, w, sigma_x, beta):
-    return _posterior(x, w, beta * sigma_x**2)  # beta acts as if there were more noise
+    return _posterior(x, w, beta * sigma_x**2)  # beta has the effect of more noise
 
 
 def _posterior(x, w, noise):
@@ -241,7 +244,7 @@ def _posterior(x, w, noise):
 
 
 def _with_variance(form):
-    """The best q with another second result, made of the arguments and the right q."""
+    """The best q with another second result, from the arguments and the right q."""
 
     def slipped(*args):
         mean, variance = _best_q(*args)
@@ -256,20 +259,20 @@ BEST_Q = Formula(
     (
         Slip(
             lambda x, w, sigma_x, beta: _posterior(x, w, sigma_x**2),
-            "This is the posterior, right for beta = 1. Where does beta come in?",
+            "This is the posterior, the best q for beta = 1. Where does beta enter?",
         ),
         Slip(
             lambda x, w, sigma_x, beta: _posterior(x, w, sigma_x**2 / beta),
-            "beta is upside down: it multiplies the KL, so it makes q more like the "
-            "prior, not less.",
+            "You used 1 / beta in place of beta: beta multiplies the KL, so it makes q "
+            "more like the prior, not less.",
         ),
         Slip(
             lambda x, w, sigma_x, beta: _posterior(x, w, beta * sigma_x),
-            "sigma_x for sigma_x squared.",
+            "You used sigma_x as the variance. Expected sigma_x squared.",
         ),
         Slip(
             lambda x, w, sigma_x, beta: _posterior(x, w, beta**2 * sigma_x**2),
-            "beta comes in squared: the noise acts as beta sigma_x^2.",
+            "You used beta squared: the effective noise is beta sigma_x^2.",
         ),
         Slip(
             lambda x, w, sigma_x, beta: (
@@ -283,42 +286,45 @@ BEST_Q = Formula(
                 beta * _posterior(x, w, beta * sigma_x**2)[0],
                 _best_q(x, w, sigma_x, beta)[1],
             ),
-            "The mean lacks one beta: it is variance times x.w over beta sigma_x^2.",
+            "In the mean, a factor 1 / beta is missing: it is the variance times x.w / "
+            "(beta sigma_x^2).",
         ),
         Slip(
             lambda x, w, sigma_x, beta: (
                 x @ w / (beta * sigma_x**2),
                 _best_q(x, w, sigma_x, beta)[1],
             ),
-            "The mean is the sum of evidence. Divide it by the precision, that is, "
-            "multiply it by the variance.",
+            "In the mean, the precision is missing: divide x.w / (beta sigma_x^2) by "
+            "it, that is, multiply by the variance.",
         ),
         Slip(
             lambda x, w, sigma_x, beta: (
                 (x @ w) / (beta * sigma_x**2) / (1 + np.sum(w) / (beta * sigma_x**2)),
                 1 / (1 + np.sum(w) / (beta * sigma_x**2)),
             ),
-            "The sum of w for the sum of its squares, w @ w.",
+            "You used the sum of w. Expected the sum of its squares, w @ w.",
         ),
         Slip(
             _with_variance(lambda x, w, sigma_x, beta, mean, variance: 1 / variance),
-            "The second result is a precision. Expected the variance, 1 over it.",
+            "Your second result is a precision. Expected the variance, which is 1 / "
+            "precision.",
         ),
         Slip(
             _with_variance(
                 lambda x, w, sigma_x, beta, mean, variance: np.sqrt(variance)
             ),
-            "The second result is a sigma. Expected the variance.",
+            "Your second result is a sigma. Expected the variance.",
         ),
         Slip(
             _with_variance(
                 lambda x, w, sigma_x, beta, mean, variance: np.full(len(x), variance)
             ),
-            "The variance is the same for all points. Expected it once, as one number.",
+            "You returned one variance per point. It is the same for all points, so "
+            "expected one number.",
         ),
         Slip(
             lambda *args: (_best_q(*args)[0].mean(), _best_q(*args)[1]),
-            "A mean over the points. Expected one mean of q per point.",
+            "You took a mean over the points. Expected one mean of q per point.",
         ),
     ),
     parts=("mean", "variance"),
@@ -326,7 +332,7 @@ BEST_Q = Formula(
 
 
 def rate(beta: float, squares: float = 5.0, noise: float = SIGMA_X**2) -> float:
-    """Return the mean KL(q, prior) of the best q, over x from the decoder, in nats.
+    """Return the rate of the best q in nats: the mean KL(q || p(z)) over the model's x.
 
     Args:
         beta: the weight of the KL.
@@ -365,28 +371,35 @@ def _judge_beta(answer):
 
 def _beta_hint(beta, nats):
     if beta == 1:
-        return "That is the VAE's own bound: all that x tells about z."
-    # A rate with a slip in it, and what it has at this beta.
+        return (
+            "That is the VAE's own bound: the best q is the posterior, which holds all "
+            "that x tells us about z."
+        )
+    # For each slip, the rate that a student with this slip would find at this beta.
     squares = W @ W
     slips = {
         "That is one bit, log 2 nats. Expected one nat.": nats / np.log(2),
-        "beta is upside down: it multiplies the KL.": rate(1 / beta),
+        "You used 1 / beta in place of beta: beta multiplies the KL.": rate(1 / beta),
         "One half is missing in your KL.": 2 * nats,
         "The squared mean is missing in your KL.": nats
         - 0.5 * _of_mean(beta, squares, SIGMA_X**2),
-        "Your x have no noise: E (x.w)^2 = |w|^4 + sigma_x^2 |w|^2.": nats
+        "The noise of x is missing: E (x.w)^2 = |w|^4 + sigma_x^2 |w|^2.": nats
         - 0.5
         * (_variance(beta, squares, SIGMA_X**2) / (beta * SIGMA_X**2)) ** 2
         * SIGMA_X**2
         * squares,
-        "sigma_x for sigma_x squared.": rate(beta, noise=SIGMA_X),
+        "You used sigma_x as the variance. Expected sigma_x squared.": rate(
+            beta, noise=SIGMA_X
+        ),
     }
     for hint, slipped in slips.items():
         if abs(slipped - 1) <= WITHIN:
             return hint
     if nats > 1:
-        return "Too much of x gets through: a larger beta makes the KL dearer."
-    return "Too little of x gets through: a smaller beta makes the KL cheaper."
+        return (
+            "q keeps too much information about x: a larger beta weights the KL more."
+        )
+    return "q keeps too little information about x: a smaller beta weights the KL less."
 
 
 EXERCISES = {

@@ -1,4 +1,4 @@
-"""The exercises of notebook 06, and the slips that people make in them."""
+"""The exercises of notebook 06, and the slips that students often make in them."""
 
 import jax
 import jax.numpy as jnp
@@ -10,20 +10,22 @@ from helpers.exercises.finding import UnfitError, right, wrong
 from helpers.exercises.formula import Formula, Slip
 from helpers.exercises.judge import Experiment
 
-# Few enough for a loop over all of them, and enough to tell normal noise from logistic
-# noise with the same variance.
+# An answer is asked for DRAWS samples with each of KEYS keys. That is few enough for a
+# plain loop, and enough to distinguish normal noise from logistic noise of the same
+# variance.
 DRAWS = 200
 KEYS = 5
-FEW = 20  # draws for the slopes
+FEW = 20  # how many samples the slopes are judged with
 MEAN = np.array([1.0, -2.0, 0.5])
 SIGMA = np.array([0.5, 3.0, 1.5])
 
-# A right answer is beyond one of these, for some key, once in about 10^5 times.
-DEVIATIONS = 5.0  # standard errors of a mean, a spread, a correlation, a shape
+# How many standard errors a mean, a spread, a correlation or a shape may be off. A
+# right answer exceeds this, for some key, about once in 10^5 times.
+DEVIATIONS = 5.0
 
 
 def _judge_draw(answer):
-    """Whether z = mean + sigma eps: its noise first, and then its slopes."""
+    """Judge whether z = mean + sigma eps: first by its noise, then by its slopes."""
     keys = jax.random.split(jax.random.key(61), KEYS)
     mean, sigma = jnp.asarray(MEAN), jnp.asarray(SIGMA)
     drawn = [_drawn(called(answer, key, mean, sigma, DRAWS)) for key in keys]
@@ -33,7 +35,7 @@ def _judge_draw(answer):
         return _judge_slopes(answer, keys[0], mean, sigma)
     reached = f"eps = (z - mu) / sigma with mean {_pair(eps.mean(axis=0))} and "
     reached += f"spread {_pair(eps.std(axis=0))}"
-    expected = "z = mu + sigma eps, every eps drawn on its own from N(0, 1)"
+    expected = "z = mu + sigma eps, with every eps drawn independently from N(0, 1)"
     return wrong(reached=reached, expected=expected, hint=hint)
 
 
@@ -41,7 +43,7 @@ def _drawn(output):
     z = numbers(output)
     expected = (DRAWS, len(MEAN))
     if z.shape == expected[::-1]:
-        hint = "Rows and columns are exchanged: one sample per row."
+        hint = "Rows and columns are swapped: return one sample per row."
         raise UnfitError(f"shape {z.shape}", f"shape {expected}", hint)
     if z.shape != expected:
         hint = "Draw eps with the shape (num_samples, len(mu))."
@@ -54,16 +56,19 @@ def _pair(values):
 
 
 def _noise_hint(drawn, eps):
-    """What is wrong with the noise; nothing if it is as it should be."""
+    """Return what is wrong with the noise, or an empty string."""
     if np.ptp(eps[:DRAWS], axis=0).max() < 1e-6:
         return (
-            "All samples are alike: eps has the shape of one sample. Draw it with the "
+            "All samples are equal: eps has the shape of one sample. Draw it with the "
             "shape (num_samples, len(mu))."
         )
     if np.allclose(drawn[0], drawn[1]):
-        return "The same z for two keys: the key is not used, or one is made inside."
+        return (
+            "Two different keys gave the same z: the key is not used, or the function "
+            "makes a key of its own."
+        )
     if not np.isfinite(eps).all():
-        return "Some z are not finite."
+        return "Some of your z are not finite."
     values = len(np.unique(eps[:, 0]))
     if values < 20:
         return f"The noise takes only {values} values. Use jax.random.normal."
@@ -84,16 +89,20 @@ def _noise_hint(drawn, eps):
 
 
 _REUSED = (
-    "All dimensions got the same noise: a key was used twice, or eps has one column. "
-    "Draw all of it in one call with its shape, or split the key."
+    "All dimensions have the same noise: a key was used twice, or eps has one column. "
+    "Draw all the noise in one call with its full shape, or split the key."
 )
 
 
 def _spreads():
-    """The spread of eps after a slip in sigma, and the hint."""
+    """The spread that eps would have after each slip in sigma, and the hint."""
     return [
-        (SIGMA, "Sigma squared for sigma: the noise is too wide where sigma > 1."),
-        (1 / np.sqrt(SIGMA), "The root of sigma. Sigma is no variance: use it as is."),
+        (SIGMA, "You multiplied by sigma squared. Expected sigma."),
+        (
+            1 / np.sqrt(SIGMA),
+            "You multiplied by the root of sigma. Sigma is not a variance: use it as "
+            "it is.",
+        ),
         (1 / SIGMA, "The noise is not multiplied by sigma."),
     ]
 
@@ -104,11 +113,12 @@ def _same_noise(eps):
 
 
 def _shape_hint(eps):
-    """Whether the distribution function of the noise is the normal one.
+    """Return what is wrong with the shape of the distribution, or an empty string.
 
-    Three numbers, in standard errors of normal noise: the largest distance of the
-    distribution functions, and the mean size and the fourth moment of eps, which see
-    noise in the tails. Spread and mean are right by now.
+    At this point the mean and the spread are right. Three numbers are compared with
+    those of normal noise, each in standard errors: the largest difference between the
+    distribution functions, the mean of |eps|, and the fourth moment of eps. The last
+    two are sensitive to the tails.
     """
     noise = ((eps - eps.mean(axis=0)) / eps.std(axis=0)).ravel()
     root = np.sqrt(len(noise))
@@ -119,7 +129,7 @@ def _shape_hint(eps):
         return ""
     tails = "heavier" if fourth > 0 else "lighter"
     return (
-        "Mean and spread are right, but the noise is not normal: its tails are "
+        "The mean and the spread are right, but the noise is not normal: its tails are "
         f"{tails}. Use jax.random.normal."
     )
 
@@ -139,22 +149,22 @@ def _judge_slopes(answer, key, mean, sigma):
     expected = f"{_pair(np.ones(len(MEAN)))} and the average eps, {_pair(eps)}"
     if np.allclose(in_mean, 1, atol=1e-2) and np.allclose(in_sigma, eps, atol=1e-2):
         return right(reached="the right distribution, and the right slopes")
-    hint = "z must move with mu and with sigma while eps stays fixed."
+    hint = "z must change with mu and with sigma while eps stays fixed."
     if np.allclose(in_mean, 0) and np.allclose(in_sigma, 0):
         hint = (
-            "The gradient is stopped: z no longer depends on mu and sigma. Did it go "
-            "through NumPy, or stop_gradient?"
+            "The gradient is stopped: JAX cannot see that z depends on mu and sigma. "
+            "Did you use NumPy, or stop_gradient?"
         )
     return wrong(reached=reached, expected=expected, hint=hint)
 
 
 def square(z):
-    """A function for the exercise."""
+    """One of the functions f of the exercise."""
     return z**2
 
 
 def sine(z):
-    """A function for the exercise."""
+    """Another function f of the exercise."""
     return jnp.sin(z)
 
 
@@ -176,7 +186,7 @@ def _logistic_slopes(f, u, location, scale):
 
 
 def _with_noise(noise, factors_of=None):
-    """The slopes with other noise, or with other factors beside f'(z) in the scale."""
+    """The slopes with other noise, or with other factors in the slope of the scale."""
 
     def form(f, u, location, scale):
         eps = noise(u)
@@ -193,19 +203,22 @@ LOGISTIC_SLOPES = Formula(
     (
         Slip(
             _with_noise(stats.norm.ppf),
-            "The noise is Gaussian. The logistic's quantile is log(u / (1 - u)).",
+            "Your noise is Gaussian. The quantile function of the logistic "
+            "distribution is log(u / (1 - u)).",
         ),
         Slip(
             _with_noise(lambda u: -_logit(u)),
-            "u / (1 - u) is upside down.",
+            "You inverted the fraction: expected log(u / (1 - u)).",
         ),
         Slip(
             _with_noise(lambda u: u),
-            "The noise is uniform. Put u through the logistic's quantile function.",
+            "Your noise is uniform. Apply the quantile function of the logistic "
+            "distribution to u.",
         ),
         Slip(
             _with_noise(lambda u: u / (1 - u)),
-            "A logarithm is missing: the logistic's quantile is log(u / (1 - u)).",
+            "A logarithm is missing: the quantile function of the logistic "
+            "distribution is log(u / (1 - u)).",
         ),
         Slip(
             _with_noise(lambda u: 1 / (1 + np.exp(-u))),
@@ -214,45 +227,46 @@ LOGISTIC_SLOPES = Formula(
         ),
         Slip(
             _with_noise(_logit, lambda eps, scale: np.ones_like(eps)),
-            "In the scale: dz / dscale = eps, so each slope is multiplied by its eps.",
+            "For the scale: dz / dscale = eps, so multiply each slope by its eps.",
         ),
         Slip(
             _with_noise(_logit, lambda eps, scale: scale * eps),
-            "In the scale: dz / dscale = eps, without the scale itself.",
+            "For the scale: dz / dscale = eps, not scale times eps.",
         ),
         Slip(
             _with_noise(_logit, lambda eps, scale: eps / scale),
-            "In the scale: dz / dscale = eps, not divided by the scale.",
+            "For the scale: dz / dscale = eps, not divided by the scale.",
         ),
         Slip(
             _with_noise(_logit, lambda eps, scale: eps.mean()),
-            "In the scale: the mean of the products, not the product of the means.",
+            "For the scale: take the mean of the products, not the product of the "
+            "means.",
         ),
         Slip(
             lambda *args: _logistic_slopes(*args)[::-1],
-            "The two slopes are swapped. Expected the one in the location first.",
+            "The two slopes are swapped. Expected the slope in the location first.",
         ),
         Slip(
             lambda f, u, location, scale: np.multiply(
                 _logistic_slopes(f, u, location, scale), len(u)
             ),
-            "A sum over the samples. Expected their mean.",
+            "You took a sum over the samples. Expected the mean.",
         ),
         Slip(
             lambda f, u, location, scale: (
                 SLOPES[f](location + scale * _logit(u)),
                 SLOPES[f](location + scale * _logit(u)) * _logit(u),
             ),
-            "One slope per sample. Expected their mean.",
+            "You returned one slope per sample. Expected the mean.",
         ),
         Slip(
             lambda f, u, location, scale: np.zeros(2),
-            "All slopes are 0: the gradient is stopped. z must be made from location "
-            "and scale inside the function that you differentiate.",
+            "All slopes are 0: the gradient is stopped. Compute z from location and "
+            "scale inside the function that you differentiate.",
         ),
         Slip(
             lambda f, u, location, scale: _logistic_slopes(f, u, location, scale**2),
-            "The scale is used as it is, not squared.",
+            "You squared the scale. Use it as it is.",
         ),
         Slip(
             lambda *args: np.negative(_logistic_slopes(*args)),
@@ -263,22 +277,22 @@ LOGISTIC_SLOPES = Formula(
 )
 
 SAMPLES = 8
-ROWS = 40  # so few that a loop over pairs of samples is fast
-HALF = 0.5
+ROWS = 40  # few enough for a plain loop over pairs of samples
+HALF = 0.5  # the fraction of the variance that an answer may leave
 
 
 def _judge_baseline(answer):
-    """Whether b_i does not depend on f_i, and the variance comes down to half."""
+    """Judge whether b_i is independent of f_i, and whether the variance is halved."""
     eps = _normal_rows()
     f = (5 + eps) ** 2
     own = _own_influence(answer, f[0])
     if np.abs(own).max() > 1e-6:
         hint = "Leave the sample's own value out: take the mean of the others."
         if np.allclose(own, 1, atol=1e-3):
-            hint = "f minus itself is 0: no variance, and no gradient. " + hint
+            hint = "f minus itself is 0: no variance, but no gradient either. " + hint
         return wrong(
-            reached="a baseline that changes with its own sample's f: a bias",
-            expected="one that does not depend on its own sample",
+            reached="a baseline that depends on its own sample's f, which causes bias",
+            expected="a baseline that does not depend on its own sample",
             hint=hint,
         )
     baselines = np.array([_baseline(answer, row) for row in f])
@@ -293,7 +307,7 @@ def _judge_baseline(answer):
 
 
 def _normal_rows():
-    """Numbers `ROWS SAMPLES` that are spread as N(0, 1), but evenly."""
+    """Numbers `ROWS SAMPLES` at evenly spaced quantiles of N(0, 1), in random order."""
     count = ROWS * SAMPLES
     eps = stats.norm.ppf((np.arange(count) + 0.5) / count)
     eps = np.random.default_rng(63).permutation(eps / eps.std())
@@ -301,7 +315,7 @@ def _normal_rows():
 
 
 def _own_influence(answer, f):
-    """How much each baseline moves when its own f moves by 1, or far away."""
+    """How much each baseline changes if its own f changes by 1 or 1000, per unit."""
     before = _baseline(answer, f)
     influence = []
     for i in range(SAMPLES):
@@ -322,17 +336,17 @@ def _baseline(answer, f):
 def _variance(eps, baselines):
     """The variance of the mean of (f - b) eps over the samples of a row.
 
-    Given the other samples b is fixed. So the average over a sample's own eps is
-    exact, with f = (5 + eps)^2 and c = 25 - b:
+    Given the other samples, b is fixed. So the expectation over a sample's own eps has
+    a closed form, with f = (5 + eps)^2 and c = 25 - b:
 
     E[((f - b) eps)^2] = E[(c eps + 10 eps^2 + eps^3)^2] = c^2 + 6 c + 315
 
-    and E[(f - b) eps] = 10. Two samples share only what each puts into the other's
-    baseline, E[b_i eps_j b_j eps_i]. This one is averaged over the rows.
+    and E[(f - b) eps] = 10. Two samples i and j are correlated only because each enters
+    the other's baseline: E[b_i eps_j b_j eps_i]. This term is averaged over the rows.
     """
     c = 25 - baselines
     own = (c**2 + 6 * c + 315 - 100).mean()
-    b = baselines - baselines.mean()  # a constant changes no expectation of these
+    b = baselines - baselines.mean()  # a constant does not change this expectation
     crossed = np.einsum("ri,rj,rj,ri->r", b, eps, b, eps)
     shared = (crossed - ((b * eps) ** 2).sum(axis=1)).mean()
     return (own + shared / SAMPLES) / SAMPLES
@@ -346,16 +360,16 @@ def _baseline_hint(ratio, baselines):
         return "The sign is flipped: the baseline is near minus the average of f."
     if average > 100:
         return (
-            f"Your baselines are {average / 26:.2g} times the average of f. A "
-            "sum for a mean?"
+            f"Your baselines are {average / 26:.2g} times the average of f. Did you "
+            "take a sum in place of a mean?"
         )
     hint = "The baseline should be near the average of f."
     if ratio > 1:
-        return "The variance rose. " + hint
+        return "The variance has increased. " + hint
     if 4 < average < 6:
         return hint + " Yours is near the average of z."
     if baselines.std() > 20:
-        return hint + " Yours scatter far around it."
+        return hint + " Yours scatter widely around it."
     return hint
 
 

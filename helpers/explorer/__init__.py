@@ -1,4 +1,4 @@
-"""A picture that follows its controls or the pointer, and a pad to draw a digit on."""
+"""Figures that you move with controls or the pointer, and a pad to draw a digit on."""
 
 from helpers.explorer.controls import choice, positions, slider
 from helpers.explorer.pad import Pad

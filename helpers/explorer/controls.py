@@ -1,4 +1,4 @@
-"""Labelled controls for an explorer, and the places that each can be in."""
+"""Labelled controls for an explorer, and the positions that each of them can take."""
 
 import numbers
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ CHOICES = (
 )
 SWITCHES = (widgets.Checkbox, widgets.ToggleButton)
 
-# On a narrow page the label stands above its slider, which otherwise had no room.
+# On a narrow page the label is above its slider, because there is no room beside it.
 LOOK = {
     "style": {"description_width": "16em"},
     "layout": {"width": "min(42em, 98%)", "height": "auto", "flex_flow": "row wrap"},
@@ -39,18 +39,18 @@ def slider(label, low, high, value, *, step=None, log=False):
     """Return a labelled slider from `low` to `high`, both included.
 
     Args:
-        label: what moves, with its unit: "sigma (min)".
-        low: smallest value. Whole numbers throughout give a slider of whole numbers.
+        label: what the slider changes, with its unit: "sigma (min)".
+        low: smallest value. If all arguments are whole numbers, so are the positions.
         high: largest value.
-        value: where it starts: at the position nearest to it. The page holds nothing
-            between two positions, and would move the control there by itself.
-        step: distance of two positions; a hundredth of the range if None.
-        log: equal ratios instead of equal steps; `low` must be above 0, and `step` is
-            in powers of ten.
+        value: the start; the slider starts at the position nearest to it, because the
+            page cannot show a value between two positions.
+        step: distance between two positions; a hundredth of the range if None.
+        log: use equal ratios instead of equal steps. `low` must be above 0, and `step`
+            is in powers of ten.
 
     Raises:
-        ValueError: `low`, `value`, `high` are not finite and in order, `step` is not
-            above 0, or a log slider's `low` is not above 0.
+        ValueError: if `low`, `value`, `high` are not finite and in order, `step` is not
+            above 0, or the `low` of a log slider is not above 0.
     """
     if not (low <= value <= high and low < high and np.isfinite([low, high]).all()):
         raise ValueError(
@@ -77,7 +77,7 @@ def slider(label, low, high, value, *, step=None, log=False):
 
 
 def nearest(control, value):
-    """Return the value at the position of a slider that is nearest to a number."""
+    """Return the value of a slider at the position nearest to a number."""
     low, high, step = control.min, control.max, control.step
     if isinstance(control, widgets.FloatLogSlider):
         base = control.base
@@ -88,17 +88,17 @@ def nearest(control, value):
 
 
 def _on_grid(place, low, high, step):
-    """Return the position of a slider that is nearest: a step from `low`, or `high`."""
+    """Return the nearest position: a whole number of steps from `low`, or `high`."""
     place = max(low, min(place, high))
     on_grid = low + round((place - low) / step) * step
     return min(on_grid, high, key=lambda position: abs(position - place))
 
 
 def choice(label, options, value=None):
-    """Return a labelled list to choose one from; the first option if `value` is None.
+    """Return a labelled drop-down list; it starts at the first option by default.
 
     Raises:
-        ValueError: there are no options, or `value` is not one of them.
+        ValueError: if there are no options, or `value` is not one of them.
     """
     options = list(options)
     value = options[0] if value is None and options else value
@@ -108,7 +108,7 @@ def choice(label, options, value=None):
 
 
 def positions(control):
-    """Return values from one end of a control to the other: all, or some 21 of them."""
+    """Return the values from one end of a control to the other: all, or about 21."""
     if isinstance(control, CHOICES):
         return _option_values(control)
     if isinstance(control, SWITCHES):
@@ -125,11 +125,11 @@ def positions(control):
 
 
 def check_control(name, control):
-    """Refuse a control that an explorer cannot move over its whole range.
+    """Raise if an explorer cannot use this control.
 
     Raises:
-        ValueError: it is not a slider, a check box, a list to choose one from or a pad,
-            or it has no label.
+        ValueError: if it is not a slider, a check box, a list with one choice or a pad,
+            or if it has no label.
     """
     if not isinstance(control, (*SLIDERS, *CHOICES, *SWITCHES, Pad)):
         raise ValueError(
@@ -144,10 +144,10 @@ def check_control(name, control):
 
 
 def check_value(name, control, value):
-    """Refuse a value that a control cannot take as it is.
+    """Raise if a control cannot take this value as it is.
 
     Raises:
-        ValueError: it is outside the slider's range, no number, or no option.
+        ValueError: if it is not a number within the slider's range, or not an option.
     """
     if isinstance(control, (*CHOICES, Pad)):
         is_pad = isinstance(control, Pad)
@@ -167,7 +167,7 @@ def check_value(name, control, value):
     if isinstance(control, widgets.IntSlider):
         kind = "whole number"
         is_number = is_number and value == np.floor(value)
-    # The page rounds a slider's value: its ends may come back a last digit further out.
+    # The page rounds values, so an end may come back slightly outside the range.
     slack = 1e-9 * (high - low)
     if not (is_number and low - slack <= value <= high + slack):
         raise ValueError(
@@ -176,7 +176,7 @@ def check_value(name, control, value):
 
 
 def _option_values(control):
-    """Return what a list's options stand for, with or without labels of their own."""
+    """Return the values of a list's options, which may have labels of their own."""
     options = control.options
     if isinstance(options, Mapping):
         return list(options.values())

@@ -1,4 +1,4 @@
-"""A pad to draw a digit on: 28 by 28 numbers, centred and scaled as MNIST's are."""
+"""A pad to draw a digit on: 28 by 28 pixels, centred and scaled like those of MNIST."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ from traitlets import Bytes, List, Unicode, observe
 __all__ = ["Pad", "as_mnist"]
 
 SIDE = 28
-# MNIST's digits were brought to this size before they were centred.
+# The digits of MNIST were scaled to this size before they were centred.
 BOX = 20
 SENT = 64  # as in pad.js
 
@@ -21,20 +21,20 @@ class Pad(anywidget.AnyWidget):
     """A pad on which a digit is drawn or a sample is chosen: a control of an explorer.
 
     Args:
-        samples: digits to choose from in place of drawing, by their names, each of 28
-            by 28 numbers from 0 for paper to 1 for ink. The keyboard reaches them.
+        samples: digits to choose from instead of drawing, by name, each with 28 by 28
+            numbers from 0 for paper to 1 for ink. They can be chosen by keyboard.
         value: the name of the sample to start with, or "" for an empty pad.
-        label: the pad's name.
+        label: the name of the pad.
 
     Attributes:
-        value: what is on the pad: a sample's name, "" for nothing, or "drawing 1" and
-            so on, another after each stroke.
-        image: 28 by 28 numbers from 0 to 1, see `as_mnist`.
-        description: the pad's name.
+        value: what is on the pad: the name of a sample, "" for nothing, or "drawing 1"
+            and so on, a new name after each stroke.
+        image: 28 by 28 numbers from 0 to 1; see `as_mnist`.
+        description: the name of the pad.
 
     Raises:
-        ValueError: `label` is blank, a sample has another shape or range, or `value`
-            names no sample.
+        ValueError: if `label` is blank, a sample has a different shape or range, or
+            `value` is not the name of a sample.
     """
 
     _esm = Path(__file__).with_name("pad.js").read_text("utf-8")
@@ -101,10 +101,11 @@ class Pad(anywidget.AnyWidget):
 
 
 def as_mnist(ink: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "28 28"]:
-    """Return a drawing centred and scaled as the digits of MNIST are.
+    """Return a drawing, centred and scaled like the digits of MNIST.
 
-    What is drawn is cut out, scaled until its longer side has 20 pixels, and put where
-    its centre of mass is that of the 28 by 28 pixels. An empty drawing stays empty.
+    The drawing is cut out and scaled until its longer side has 20 pixels. Then it is
+    placed with its centre of mass in the middle of the 28 by 28 pixels. An empty
+    drawing stays empty.
 
     Args:
         ink: numbers from 0 for paper to 1 for ink.
@@ -120,7 +121,7 @@ def as_mnist(ink: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "28 28"]:
     scale = BOX / max(drawn.shape)
     height, width = (max(1, round(scale * side)) for side in drawn.shape)
     picture = Image.fromarray(drawn.astype(np.float32))
-    # Pillow averages over all that becomes one pixel.
+    # When it shrinks a picture, Pillow averages over all that becomes one pixel.
     small = np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
     total = small.sum()
     top = _start(small.sum(axis=1) @ np.arange(height) / total, height)
@@ -130,9 +131,9 @@ def as_mnist(ink: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "28 28"]:
 
 
 def _start(centre, length):
-    """Return where to begin, so that the centre of mass is in the middle."""
-    wanted = round((SIDE - 1) / 2 - centre)
-    return min(max(wanted, 0), SIDE - length)
+    """Return the first row or column that puts the centre of mass in the middle."""
+    start = round((SIDE - 1) / 2 - centre)
+    return min(max(start, 0), SIDE - length)
 
 
 def _levels(image):

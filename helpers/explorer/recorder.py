@@ -1,9 +1,9 @@
-"""Matplotlib artists written down as shapes that a browser can paint: see `view.js`.
+"""Record Matplotlib artists as shapes that a browser can paint; see `view.js`.
 
-`Recorder` is what Matplotlib calls a renderer: an artist that draws itself into one
-leaves shapes behind in place of pixels. A shape is a dictionary of SVG attributes, with
-all lengths in whole tenths of the picture's pixels, so that a curve of 200 points takes
-about a kilobyte. What cannot be written so (hatching, shading, a filter) becomes a
+`Recorder` is what Matplotlib calls a renderer. An artist that draws itself with this
+renderer produces shapes instead of pixels. A shape is a dictionary of SVG attributes,
+with all lengths in whole tenths of a pixel, so a curve of 200 points takes about a
+kilobyte. Whatever cannot be expressed like this (hatching, shading, a filter) becomes a
 picture of that artist alone, drawn by Agg.
 """
 
@@ -21,22 +21,22 @@ from PIL import Image
 
 __all__ = ["Recorder", "moving_artists", "packed", "png"]
 
-# Lengths are written in this part of a pixel.
+# Lengths are whole numbers of 1 / PARTS of a pixel.
 PARTS = 10
-# A longer text than this takes more time to send and to paint than a picture does.
+# Shapes with more characters than this take longer to send and paint than a picture.
 LONGEST = 12_000
-# More paths than this in one collection are drawn as a picture.
+# A collection of more paths than this is drawn as a picture.
 MANY = 2000
-# Farther out, a length would leave the numbers with which a browser paints.
+# Browsers cannot paint with larger lengths than this.
 FARTHEST = 1e5
 # Matplotlib's own limit: an image magnified more than this is shown cell by cell.
 CELLS = 3
 # The interpolations that a browser has too.
 SCALED = ("nearest", "none", "auto", "antialiased", "bilinear")
-# A browser mixes the colours of two cells, Matplotlib mixes their values first. So
-# far apart, in levels of 255, may the two be: on an edge that only blurs.
+# Between two cells, a browser interpolates colours and Matplotlib interpolates values.
+# The two may differ by this many levels of 255; on an edge this is only a blur.
 EVEN = 40
-# What each is in SVG; None where the view has it already.
+# The names in SVG; None for what the view does by default.
 CAPS = {"butt": None, "round": "round", "projecting": "square"}
 JOINS = {"round": None, "miter": "miter", "bevel": "bevel"}
 COLORS = ("fill", "stroke")
@@ -44,21 +44,21 @@ CURVES = {Path.CURVE3: ("q", 2), Path.CURVE4: ("c", 3)}
 
 
 class NotWritableError(Exception):
-    """This cannot be written as shapes."""
+    """Raised for what cannot be written as shapes."""
 
 
 class Recorder(RendererBase):
-    """Writes artists of a figure down as shapes.
+    """Record the artists of a figure as shapes.
 
     Args:
-        canvas: the figure's, by which it draws what no shape can say.
+        canvas: the canvas of the figure, which draws what cannot be written as shapes.
     """
 
     def __init__(self, canvas: FigureCanvasAgg):
         """See the class."""
         super().__init__()
         self._canvas = canvas
-        # Agg's pictures have whole pixels, counted down from here.
+        # Agg rounds the size of a picture down to whole pixels.
         self.width, self.height = map(int, canvas.figure.bbox.size)
         self.dpi = canvas.figure.dpi
         # Matplotlib counts pixels from the bottom, a browser from the top.
@@ -91,25 +91,25 @@ class Recorder(RendererBase):
         return points * self.dpi / 72
 
     def get_text_width_height_descent(self, s, prop, ismath):
-        """Return the size of a text as Agg has it, to put it where Agg would."""
+        """Return the size of a text by Agg, so that it is put where Agg puts it."""
         agg = self._canvas.get_renderer()
         return agg.get_text_width_height_descent(s, prop, ismath)
 
     def start_filter(self):
-        """Refuse: a filter works on pixels."""
+        """Raise NotWritableError: a filter works on pixels."""
         raise NotWritableError
 
     def draw_gouraud_triangles(self, gc, triangles_array, colors_array, transform):
-        """Refuse: the colours of a triangle's corners run into one another."""
+        """Raise NotWritableError: SVG cannot interpolate colours in a triangle."""
         raise NotWritableError
 
     def draw_text(self, gc, x, y, s, prop, angle, ismath=False, mtext=None):
-        """Write a text down as the outlines of its letters."""
+        """Record a text as the outlines of its letters."""
         self._draw_text_as_path(gc, x, y, s, prop, angle, ismath, mtext)
 
     def draw_path(self, gc, path, transform, rgbFace=None):
-        """Write one path down."""
-        # As Agg does: only lines are simplified, and cut at the picture's edges.
+        """Record one path."""
+        # As in Agg, only lines are simplified, and clipped to the picture.
         is_line = rgbFace is None
         cleaned = path.cleaned(
             transform + self._downwards,
@@ -126,11 +126,12 @@ class Recorder(RendererBase):
             self._shapes.append({"d": written} | style)
 
     def draw_markers(self, gc, marker_path, marker_trans, path, trans, rgbFace=None):
-        """Write one marker down, and all the places where it stands."""
+        """Record one marker, and all the places where it is drawn."""
         if len(path.vertices) > MANY:
             raise NotWritableError
         places = (trans + self._downwards).transform(path.vertices)
-        # Agg puts each on a whole pixel: on its corner if the marker's sides are.
+        # Agg puts each marker on a whole pixel: on the corner of the pixel if the sides
+        # of the marker are snapped to pixels, and otherwise on its centre.
         is_snapped = _is_snapped(gc, marker_path.transformed(marker_trans))
         places = np.floor(places + 0.5) + (0 if is_snapped else 0.5)
         matrices = [marker_trans.get_matrix()]
@@ -154,7 +155,7 @@ class Recorder(RendererBase):
         *,
         hatchcolors=None,
     ):
-        """Write paths down: one that stands at many places only once."""
+        """Record paths. A path that is drawn at many places is recorded only once."""
         if max(len(paths), len(all_transforms), len(offsets)) > MANY:
             raise NotWritableError
         alike = all(len(look) == 1 for look in (linewidths, linestyles, antialiaseds))
@@ -197,11 +198,11 @@ class Recorder(RendererBase):
         self._add_marks(own, paths[0], matrices, places, looks)
 
     def draw_quad_mesh(self, *arguments):
-        """Refuse: its cells are too many."""
+        """Raise NotWritableError: it has too many cells."""
         raise NotWritableError
 
     def draw_image(self, gc, x, y, im, transform=None):
-        """Write down an image that Matplotlib has brought to the picture's pixels."""
+        """Record an image that Matplotlib has resampled to the picture's pixels."""
         height, width = im.shape[:2]
         top = self.height - round(y) - height
         self._add_image(gc, im[::-1], (round(x), top, width, height))
@@ -209,7 +210,7 @@ class Recorder(RendererBase):
     # How it is written.
 
     def _style(self, gc, face):
-        """Return the SVG attributes that say how a path is painted."""
+        """Return the SVG attributes that determine how a path is painted."""
         if gc.get_hatch() or gc.get_sketch_params():
             raise NotWritableError
         style = self._clip(gc)
@@ -236,9 +237,9 @@ class Recorder(RendererBase):
         return style
 
     def _clip(self, gc):
-        """Return what bounds the part that is seen, as the attribute `clip`.
+        """Return the boundary of the visible part, as the attribute `clip`.
 
-        Where both a box and a path do, they stand one after the other.
+        If there are both a box and a path, the attribute holds one after the other.
         """
         bounds = []
         box = gc.get_clip_rectangle()
@@ -256,16 +257,17 @@ class Recorder(RendererBase):
         return {"clip": "|".join(bounds)} if bounds else {}
 
     def _add_marks(self, gc, path, matrices, places, looks):
-        """Add one path at many places, as one shape for each run of the same look.
+        """Add one path at many places, with one shape per run of marks that look alike.
 
-        Within a shape, marks differ in place and colour, and circles in their radius.
+        Within a shape, marks can differ in place and colour, and circles in radius.
 
         Args:
-            gc: what says how the outline meets the pixels.
+            gc: the graphics context, which says how outlines snap to pixels.
             path: the path, around the origin.
-            matrices: of transforms before it is put in its place, taken in turn.
+            matrices: transforms to apply before the path is moved to its place; they
+                repeat if there are more places.
             places: in pixels from the top left.
-            looks: their styles, taken in turn.
+            looks: the styles; they repeat too.
         """
         outlines = [self._outline(gc, path, matrix) for matrix in matrices]
         split = [_split(look) for look in looks]
@@ -296,9 +298,9 @@ class Recorder(RendererBase):
             self._shapes.append(shape)
 
     def _outline(self, gc, path, matrix):
-        """Return a path as it stands around a place, or None and a circle's radius."""
+        """Return a path around its place, or for a circle None and the radius."""
         (a, b, x), (c, d, y), _ = matrix
-        # Moved onto whole pixels, it is a circle no more.
+        # A circle that is snapped to whole pixels is not a circle any more.
         size = None if gc.get_snap() else _circle_size(path)
         if size is not None and not (b or c or x or y) and abs(a) == abs(d):
             return None, _number(size * abs(a))
@@ -311,10 +313,10 @@ class Recorder(RendererBase):
         return "m" + _written(cleaned)[1:], None
 
     def _write_cells(self, artist):
-        """Write an image down by its own cells, if each is some pixels wide.
+        """Record an image by its own cells, if each is several pixels wide.
 
         Returns:
-            Whether it could be done.
+            Whether that was possible.
         """
         cells, to_pixels = artist.get_array(), artist.get_transform()
         if not artist.get_visible() or not cells.size:
@@ -351,7 +353,7 @@ class Recorder(RendererBase):
         return True
 
     def _add_image(self, gc, colors, box):
-        """Add an image, its first row at the top, in a box of left, top and size."""
+        """Add an image, first row at the top, in a box (left, top, width, height)."""
         data = base64.b64encode(png(colors)).decode()
         shape = {"href": f"data:image/png;base64,{data}"}
         names = ("x", "y", "width", "height")
@@ -361,7 +363,7 @@ class Recorder(RendererBase):
         self._shapes.append(shape | self._clip(gc))
 
     def _picture_of(self, artist):
-        """Return what Agg makes of an artist, as one image."""
+        """Return an artist as one image, drawn by Agg."""
         agg = self._canvas.get_renderer()
         agg.clear()
         artist.draw(agg)
@@ -379,7 +381,8 @@ class Recorder(RendererBase):
 def moving_artists(figure):
     """Return the artists with `animated=True`, from back to front.
 
-    The frame of axes is among them where an image moves, which covers half of it.
+    If an image moves, the frame of its axes is among them, because the image covers
+    half of the frame.
     """
     found = []
     for owner in (*figure.axes, figure):
@@ -391,9 +394,9 @@ def moving_artists(figure):
 
 
 def png(colors):
-    """Return RGBA pixels as a PNG with a palette: faster to pack, and smaller.
+    """Return RGBA pixels as a PNG with a palette, which is smaller and faster to make.
 
-    Where there are more than 256 colours, each becomes one that is near.
+    If there are more than 256 colours, each is replaced by a similar one.
     """
     colors = np.ascontiguousarray(colors)
     height, width = colors.shape[:2]
@@ -412,14 +415,14 @@ def png(colors):
 
 
 def packed(picture, form, **options):
-    """Return a picture as the bytes of a file."""
+    """Return a picture as the bytes of an image file."""
     buffer = io.BytesIO()
     picture.save(buffer, form, **options)
     return buffer.getvalue()
 
 
 def _whole(lengths):
-    """Return lengths in pixels as whole parts of one."""
+    """Return lengths in pixels as whole numbers of 1 / PARTS of a pixel."""
     lengths = np.asarray(lengths, float)
     if not (np.abs(lengths) < FARTHEST).all():
         raise NotWritableError
@@ -431,12 +434,12 @@ def _number(length):
 
 
 def _joined(numbers):
-    """Return whole numbers as a text: a minus sign needs no space before it."""
+    """Return whole numbers as text; no space is needed before a minus sign."""
     return " ".join(map(str, numbers)).replace(" -", "-")
 
 
 def _paint(name, color, alpha):
-    """Return the attributes of a fill or stroke: none where it is not seen."""
+    """Return the attributes of a fill or stroke; empty if it is invisible."""
     if not alpha:
         return {}
     red, green, blue = (round(255 * float(each)) for each in color[:3])
@@ -457,7 +460,7 @@ def _circle_size(path):
 
 
 def _is_even(artist, cells):
-    """Return whether the colour between two cells is the mean of theirs."""
+    """Return whether the colour between two cells is about the mean of theirs."""
     if cells.ndim != 2:
         return True
     colors = artist.to_rgba(cells) * 255
@@ -469,7 +472,7 @@ def _is_even(artist, cells):
 
 
 def _is_snapped(gc, path):
-    """Return whether Agg moves the sides of a path onto whole pixels."""
+    """Return whether Agg snaps the sides of a path to whole pixels."""
     if gc.get_snap() is not None:
         return gc.get_snap()
     if path.codes is not None and np.isin(path.codes, list(CURVES)).any():
@@ -479,13 +482,13 @@ def _is_snapped(gc, path):
 
 
 def _split(style):
-    """Return a style without its colours, and those."""
+    """Return a style without its colours, and the colours."""
     colors = {name: style[name] for name in COLORS if name in style}
     return {name: style[name] for name in style if name not in colors}, colors
 
 
 def _written(path):
-    """Return a path as SVG writes it: each place as a step from the one before."""
+    """Return a path in SVG's notation, with each point relative to the one before."""
     codes = path.codes
     if codes is None:
         codes = [Path.MOVETO] + [Path.LINETO] * (len(path.vertices) - 1)

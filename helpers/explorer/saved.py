@@ -1,4 +1,4 @@
-"""What a cell's output holds of a live widget for readers without its kernel."""
+"""What a cell's output stores of a live widget, for readers without a kernel."""
 
 import html
 
@@ -7,10 +7,10 @@ from IPython.display import HTML, display
 __all__ = ["show"]
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
-# An output has three parts: the picture as it stands, the live widget and the picture
-# in words. A front end without the kernel shows the first and the last. In JupyterLab
-# and Notebook this hides the first while the second is live, and of the second the text
-# that stands there while there is no widget.
+# An output has three parts: the current picture, the live widget, and the picture in
+# words. A front end without a kernel shows the first and the last. In JupyterLab and
+# Notebook, this style hides the first while the widget is live, and it hides the text
+# that appears in place of a widget while there is none.
 STYLE = """<style>
 .jp-OutputArea-child:has(+ .jp-OutputArea-child .explorer-live),
 .jp-OutputArea-child:has(+ .jp-OutputArea-child .explorer-words)
@@ -25,11 +25,11 @@ STYLE = """<style>
 
 
 def show(bundle, words):
-    """Display a widget of class `explorer-live`, after a picture for when it is gone.
+    """Display a widget of class `explorer-live`, and a picture for when it is gone.
 
     Args:
-        bundle: data and metadata by their types, of the widget and the picture.
-        words: the picture in words.
+        bundle: the data and metadata of the widget and the picture, by type.
+        words: what the picture shows, in words.
     """
     data, metadata = bundle
     live = {WIDGET: data[WIDGET]}

@@ -1,11 +1,11 @@
-"""A figure with controls: drawn once, and only what moves is written down and sent.
+"""A figure with controls. It is drawn once; then only the parts that move are updated.
 
-The caller draws the figure and marks what will move with Matplotlib's own
-`animated=True`. A change of a control calls the caller's `draw`, which moves those
-artists and returns the caption. They alone are written down again, as shapes that the
-page paints over the background (`recorder.py`, `view.js`). If anything else changed (a
-limit, a tick), Matplotlib marks the figure stale, and the background is drawn and sent
-anew: right, but slower. Nothing here knows what the picture means.
+The caller draws the figure, and marks the artists that will move with Matplotlib's own
+`animated=True`. When a control changes, the caller's `draw` is called; it moves those
+artists and returns the caption. Only these artists are then recorded as shapes and sent
+to the page, which paints them over the background (`recorder.py`, `view.js`). If
+anything else has changed, such as a limit or a tick, Matplotlib marks the figure as
+stale, and the background is drawn and sent again, which is correct but slower.
 """
 
 import base64
@@ -41,11 +41,12 @@ from helpers.explorer.recorder import Recorder, moving_artists, packed
 
 __all__ = ["Explorer"]
 
-# Picture pixels for one on the page, so that text is sharp on a dense screen.
+# Pixels of the picture per pixel of the page, so that text is sharp on dense screens.
 SHARPNESS = 1.5
-# Two lines, more on a narrow page: then a longer number moves nothing beneath.
+# The caption has room for two lines, and for more on a narrow page. So if a number gets
+# longer, nothing below the caption moves.
 CAPTION_ROOM = "max(2.8em, (1000px - 100vw) * 0.16)"
-# A frame takes about 200 ms to cross a slow line; a faster clock would only queue.
+# On a slow line a frame takes about 200 ms; with a faster clock, frames would queue up.
 PLAY_INTERVAL_MS = 400
 
 
@@ -57,7 +58,7 @@ class _View(anywidget.AnyWidget):
     background = Bytes().tag(sync=True)
     state = Bytes().tag(sync=True)
     error = Unicode().tag(sync=True)
-    # What comes from the page need not go back there.
+    # The page need not be told what it has just sent.
     pointer = Dict().tag(sync=True, echo_update=False)
 
 
@@ -65,9 +66,9 @@ class Grip(NamedTuple):
     """Axes in which the pointer moves controls.
 
     Attributes:
-        axes: where it is taken hold of.
-        x: the name of the control that is the horizontal coordinate, or None.
-        y: the same for the vertical one.
+        axes: the axes in which to press or drag.
+        x: the name of the control for the horizontal coordinate, or None.
+        y: the name of the control for the vertical coordinate, or None.
     """
 
     axes: Axes
@@ -93,35 +94,37 @@ class Shown(NamedTuple):
 
 
 class Explorer(widgets.VBox):
-    """A picture that follows its controls, with its numbers in words beneath.
+    """A figure that changes with its controls, with a caption that gives its numbers.
 
     Args:
-        figure: the Matplotlib figure, drawn; what moves has `animated=True`.
-        draw: called with one keyword argument a control; moves the artists and
-            returns the caption, a sentence with the numbers that the picture shows.
-        controls: one widget a name, each with a description: see `controls`.
-        label: the explorer's name. A second explorer of the same name, as a cell
-            that runs again makes it, takes the first one's place.
-        alt: what the picture shows, in words, for readers who do not see it.
-        play: the name of a whole-number slider to be given a play button.
-        drag: `(axes, "mu", "sigma")`: pressing or dragging in these axes moves the
-            sliders that are its coordinates; `None` in place of a name where only the
-            other moves. Of a list of them, that whose place is nearest moves.
+        figure: the Matplotlib figure, already drawn; artists that move have
+            `animated=True`.
+        draw: a function that is called with one keyword argument per control. It moves
+            the artists and returns the caption, a sentence with the numbers shown.
+        controls: one widget per name, each with a description: see `controls`.
+        label: the name of the explorer. A new explorer with the same label replaces the
+            old one, so a cell can be run again.
+        alt: what the figure shows, in words, for readers who cannot see it.
+        play: the name of a whole-number slider that gets a play button.
+        drag: `(axes, "mu", "sigma")` means that pressing or dragging in these axes
+            moves the sliders mu and sigma to the coordinates of the pointer. Use `None`
+            for a coordinate without a slider. In a list of these, the one whose sliders
+            are nearest to the pointer is moved.
 
     Attributes:
         controls: the widgets by name; setting `controls[name].value` moves them.
         grips: the axes in which the pointer moves controls.
-        label: the explorer's name.
+        label: the name of the explorer.
         play: the name of the slider that has a play button, or None.
-        live: all explorers of this kernel by label.
+        live: all explorers of this kernel, by label.
 
     Raises:
-        ValueError: `alt` or `label` is blank; another explorer has this figure; there
-            is no control, or one that is no slider, list, check box or pad or that has
-            no label; `play` names no whole-number slider; or `drag` names no axes of
-            the figure or no slider.
-        Exception: whatever `draw` raises. It is shown in the explorer as well, since
-            an error in a widget's callback reaches no cell.
+        ValueError: if `alt` or `label` is blank; another explorer has this figure;
+            there is no control, or one that is not a slider, list, check box or pad or
+            that has no label; `play` is not the name of a whole-number slider; or
+            `drag` does not name axes of the figure and sliders.
+        Exception: whatever `draw` raises. The explorer shows it too, since no cell
+            shows an error in the callback of a widget.
     """
 
     live: ClassVar[dict[str, "Explorer"]] = {}
@@ -157,7 +160,7 @@ class Explorer(widgets.VBox):
         self._background = None
         shown = self._draw_anew(self._start)
         self._words = shown.words
-        figure.set_layout_engine("none")  # laid out once: axes never shift again
+        figure.set_layout_engine("none")  # the layout is final: axes never shift
         self._view = _View(
             scene=self.scene, background=webp(self._background), state=_packed(shown)
         )
@@ -177,17 +180,17 @@ class Explorer(widgets.VBox):
 
     @property
     def caption(self) -> str:
-        """The caption as it stands, plain text."""
+        """The current caption, as plain text."""
         return self._words
 
     @property
     def status(self) -> str:
-        """The error that the last change raised, or nothing."""
+        """The error that the last change raised, or an empty string."""
         return self._error
 
     @property
     def picture(self) -> Image.Image:
-        """The picture as it stands, drawn by Matplotlib."""
+        """The current picture, drawn by Matplotlib."""
         agg = self._canvas.get_renderer()
         agg.clear()
         for artist in moving_artists(self._figure):
@@ -199,8 +202,8 @@ class Explorer(widgets.VBox):
         """Set several controls at once, and return the caption.
 
         Raises:
-            ValueError: there is no control of a name, or it cannot take the value.
-                Then no control has moved.
+            ValueError: if there is no control with a name, or it cannot take the value.
+                Then no control is moved.
             Exception: whatever `draw` raises.
         """
         for name, value in values.items():
@@ -218,7 +221,7 @@ class Explorer(widgets.VBox):
         return self.caption
 
     def reset(self) -> None:
-        """Put every control back where it started."""
+        """Move every control back to where it started."""
         self.set(**self._start)
 
     def sweep(self, *, num_random: int = 0, seed: int = 0) -> dict[tuple, str]:
@@ -226,13 +229,13 @@ class Explorer(widgets.VBox):
 
         Args:
             num_random: how many random settings of all controls to add.
-            seed: for those settings.
+            seed: the seed for these random settings.
 
         Returns:
-            The caption of each setting, by the controls' values.
+            The caption of each setting, by the values of the controls.
 
         Raises:
-            Exception: whatever `draw` raises at any of them.
+            Exception: whatever `draw` raises at any of the settings.
         """
         before, captions = self._values(), {}
         places = {name: positions(each) for name, each in self.controls.items()}
@@ -283,7 +286,7 @@ class Explorer(widgets.VBox):
         """Close this explorer and every widget in it, here and on the page.
 
         Args:
-            keep: controls that another explorer goes on using.
+            keep: controls that another explorer still uses.
         """
         for control in self.controls.values():
             control.unobserve(self._on_change, "value")
@@ -308,14 +311,14 @@ class Explorer(widgets.VBox):
             self.controls[name].value = value
 
     def _on_change(self, _):
-        # A slider that was set here answers with the page's rounding of its value,
-        # which shows nothing new, unless the picture could not be updated before.
+        # After a slider is set here, the page sends back the value as it has rounded
+        # it. Nothing has to be drawn then, unless the last drawing has failed.
         rounded = _same(self._values(), self._drawn) and not self._error
         if self._following and not rounded:
             self._show()
 
     def _on_pointer(self, change):
-        """Move the controls that are the coordinates of where the pointer is."""
+        """Move the controls to the coordinates of the pointer."""
         press, x, y = (change["new"][name] for name in ("press", "x", "y"))
         recorder = self._recorder
         place = np.array([x * recorder.width, (1 - y) * recorder.height])
@@ -335,7 +338,7 @@ class Explorer(widgets.VBox):
             self.set(**values)
 
     def _nearest_grip(self, place):
-        """Return what is taken hold of at a place in pixels, or None."""
+        """Return the grip that is nearest to a place in pixels, or None."""
         here = [grip for grip in self.grips if grip.axes.bbox.contains(*place)]
 
         def distance(grip):
@@ -348,7 +351,7 @@ class Explorer(widgets.VBox):
 
     @property
     def scene(self) -> dict:
-        """What `view.js` needs to know once."""
+        """What `view.js` needs to know at the start."""
         size = np.array([self._recorder.width, self._recorder.height])
         parts = {}
         for grip in self.grips:
@@ -373,15 +376,15 @@ class Explorer(widgets.VBox):
         }
 
     def _draw_anew(self, values):
-        """Draw with these values of the controls, and the background if it is new."""
+        """Draw with these values of the controls, and the background if it changed."""
         figure = self._figure
         words = self._draw(**values)
         if not isinstance(words, str):
             raise ValueError(
-                f"draw: returned {type(words).__name__}, expected the caption"
+                f"draw: returned {type(words).__name__}, expected the caption, a str"
             )
         if self._background is None or figure.stale:
-            self._canvas.draw()  # leaves animated artists out
+            self._canvas.draw()  # animated artists are not drawn by this
             self._background = Image.fromarray(np.array(self._canvas.buffer_rgba()))
         artists = moving_artists(figure)
         shapes = tuple(self._recorder.shapes(each) for each in artists)
@@ -407,7 +410,7 @@ class Explorer(widgets.VBox):
         saved.show(self._repr_mimebundle_(), words)
 
     def _repr_mimebundle_(self, **kwargs):
-        # Without a kernel there is no widget to show: then the picture stands in.
+        # Without a kernel the widget cannot be shown; the picture is shown instead.
         data = super()._repr_mimebundle_(**kwargs)
         # With a palette the file is a third as large, and looks the same.
         picture = self.picture.convert("RGB")
@@ -420,7 +423,7 @@ class Explorer(widgets.VBox):
 
 
 def _same(values, others):
-    """Whether two settings are equal, but for the rounding of numbers."""
+    """Whether two settings are equal up to the rounding of numbers."""
     return all(
         value == others[name]
         or (
@@ -433,7 +436,7 @@ def _same(values, others):
 
 def webp(background):
     """Return a background as the bytes of a file."""
-    # without loss, where quality is how hard to try and not how it looks
+    # Without loss, `quality` is the effort of the compression, not how it looks.
     return packed(background, "WEBP", lossless=True, quality=10, method=1)
 
 
@@ -451,14 +454,14 @@ def _said(error):
 
 
 def _play(control):
-    """A button that plays a slider, its clock on the page, and their two links."""
+    """Return a play button, the clock on the page that it starts, and their links."""
     clock = widgets.Play(
         value=control.value,
         min=control.min,
         max=control.max,
         step=control.step,
         interval=PLAY_INTERVAL_MS,
-        layout={"display": "none"},  # the buttons that it brings have no names
+        layout={"display": "none"},  # its own buttons have no accessible names
     )
     button = widgets.ToggleButton(
         description="Play", tooltip=f"Play {control.description}"
@@ -494,7 +497,7 @@ def _check_figure_is_free(figure, label):
 
 
 def _grips(drag, figure, controls):
-    """Return what can be taken hold of, as a list."""
+    """Return the grips as a list, or raise if `drag` is not valid."""
     drags = drag if isinstance(drag, list) else [drag] if drag else []
     grips = []
     for each in drags:

@@ -23,7 +23,7 @@ UNSET += ("JAX_COMPILATION_CACHE_DIR", "COURSE_CACHE")
 
 
 def in_own_process(part, quick):
-    """Rows of a part: none finds memory used, or functions compiled, by another."""
+    """Rows of a part, measured in its own process, so parts do not share memory."""
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn) as pool:
         return pool.submit(measure.rows_of_part, part, quick).result()

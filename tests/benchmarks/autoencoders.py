@@ -97,7 +97,7 @@ def _compared(name, sizes, train, held_out, epochs, floors, quick):
 
 
 def bound(params, x):
-    """Mean ELBO in nats per point, whoever trained the networks."""
+    """Mean ELBO in nats per point, computed in the same way for all libraries."""
     terms = vae.elbo_terms(
         jax.random.key(1), params, x, num_samples=10, sigma_x=SIGMA_X
     )
@@ -105,7 +105,7 @@ def bound(params, x):
 
 
 def _worse(ours, theirs):
-    """Says so if our bound is lower, by more than runs of one program differ."""
+    """A message if our bound is lower by more than repeated runs differ."""
     error = np.sqrt(ours.var(ddof=1) / len(ours) + theirs.var(ddof=1) / len(theirs))
     # Beside the spread of few runs, a thousandth, which nobody would notice.
     if ours.mean() >= theirs.mean() - 4 * error - 1e-3 * abs(theirs.mean()):

@@ -265,7 +265,7 @@ def in_turn(servers, browser, name, line):
 
 
 def compare_versions(before, only):
-    """Print for each explorer how the version before does, and this one."""
+    """Print the times of the previous version and of this one, for each explorer."""
     kinds = ("local, ms", "80 ms line, ms", "bytes a move", "kernel, ms")
     medians = {kind: [] for kind in kinds}
     with (

@@ -97,7 +97,7 @@ def score_function(f, mean, sigma, n):
 
 
 def _apart(ours, theirs):
-    """Says so if the two averages differ by more than their noise."""
+    """A message if the two averages differ by more than their noise."""
     gap = np.abs(ours.mean(axis=0) - theirs.mean(axis=0))
     error = np.sqrt((ours.var(axis=0) + theirs.var(axis=0)) / len(ours))
     worst = (gap / error).max()

@@ -22,7 +22,7 @@ def rows(quick):
 
 
 def _swept(axis, sizes, kind, dtype, quick):
-    """The slope, fitted to a step's share of fits of equal work."""
+    """The slope, fitted to the time per step in fits with equal work."""
     runs, steps = {}, {}
     for n, d, k in sizes:
         x, start = problem(n, d, k, kind, dtype)

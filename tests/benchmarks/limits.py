@@ -1,4 +1,4 @@
-"""What the machine can do at most: its memory, its exp, its product of matrices."""
+"""The limits of the machine: memory bandwidth, exp, and matrix products."""
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,7 @@ def _timed(quick):
 
 
 def _runs(dtype, smaller):
-    """The work of each, and a function that does it, on all the cores."""
+    """The amount of work of each kind, and a function that does it on all cores."""
     key = jax.random.key(0)
     long = jnp.ones(2**27 // smaller // np.dtype(dtype).itemsize, dtype)
     # two vectors that stay in a core's own cache, one for each of two cores

@@ -1,4 +1,4 @@
-"""What a row of the table is, and how its numbers are taken."""
+"""A row of the table, and how its numbers are measured."""
 
 import importlib
 import json
@@ -38,7 +38,7 @@ class Row(NamedTuple):
 
 
 def rows_of_part(part, quick):
-    """All rows of one part, and what stopped it if anything did."""
+    """All rows of one part, and the error if it failed."""
     rows = []
     try:
         for row in importlib.import_module(part).rows(quick):
@@ -129,7 +129,7 @@ def ratios(row):
 
 
 def verdict(row):
-    """How the row stands to its floor and its aim."""
+    """Whether the row reaches its floor and its aim."""
     if row.wrong:
         return "WRONG"
     if row.floor is None:

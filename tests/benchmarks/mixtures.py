@@ -55,7 +55,7 @@ def rows(quick):
 
 
 def _iteration(n, d, k, kind, dtype, rates, quick):
-    """A fit of so many steps, divided by them: all that a user waits for."""
+    """The time of a fit divided by its steps, with all that a user waits for."""
     x, start = problem(n, d, k, kind, dtype)
     steps = int(np.clip(2e7 / (n * d * k), 10, 200))
     steps = 5 if quick else steps
@@ -97,7 +97,7 @@ def spread(leaves):
 
 
 def _climb(n, d, k, kind, dtype, quick):
-    """From one start, until a step gains less than the tolerance: the same for all."""
+    """A whole fit from one start, with the same tolerance for all libraries."""
     x, start = problem(n, d, k, kind, dtype)
     tol, steps, points = 1e-5, 1000, jnp.asarray(x)
     runs = {
@@ -211,7 +211,7 @@ def pomegranate_fit(start, x, kind, steps, tol=None):
 
 
 def params_of(result):
-    """Weights, means and covariances, whosever they are."""
+    """Weights, means and covariances from the result of any library."""
     if isinstance(result, em.EMResult):
         return tuple(map(np.asarray, result.params))
     if isinstance(result, GaussianMixture):
@@ -257,7 +257,7 @@ def _truth(results, start, x, kind, steps, tol=0.0):
 
 
 def _wrong(result, truth, x, tol=0.0):
-    """Says so if our log-likelihood is another."""
+    """A message if our log-likelihood differs."""
     tolerance = 10 * tol + (1e-9 if x.dtype == np.float64 else 2e-5)
     return _apart(log_likelihood(*params_of(result), x), truth, tolerance)
 

@@ -243,7 +243,7 @@ class Notebook:
         self.wait_until_run()
 
     def failures(self):
-        """Return the errors that stand in the cells' outputs."""
+        """Return the errors in the outputs of the cells."""
         return self.page.evaluate(
             """() => jupyterapp.shell.currentWidget.content.widgets
               .flatMap((cell) => cell.model.outputs?.toJSON() ?? [])
@@ -298,7 +298,7 @@ class Notebook:
         return now
 
     def explorer(self, label):
-        """Return the explorer of a label as it stands on the page."""
+        """Return the explorer with a label, on the page."""
         return OnPage(self, label)
 
 
@@ -318,7 +318,7 @@ class OnPage:
         self.reset = self.root.get_by_role("button", name="Reset", exact=True)
 
     def scroll_into_view(self):
-        """Put the explorer amid the page, where no key scrolls it."""
+        """Scroll the explorer to the middle of the page, where no key scrolls it."""
         self.root.evaluate("root => root.scrollIntoView({ block: 'center' })")
 
     def control(self, description, kind):
@@ -376,7 +376,7 @@ class OnPage:
 
 
 def touch(session, kind, *places):
-    """Put a finger down, move it or take it up, by a session of Chrome's protocol."""
+    """Put a finger down, move it or lift it, through Chrome's protocol."""
     points = [{"x": x, "y": y} for x, y in places]
     session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
@@ -394,7 +394,7 @@ class Bare:
         self.page.evaluate("window.held = []")
 
     def mount(self, scene):
-        """Begin with an explorer that has shown nothing yet."""
+        """Start with an explorer that has not shown anything yet."""
         self.page.evaluate(
             """scene => {
               const root = document.querySelector("#root");

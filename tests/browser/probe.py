@@ -1,4 +1,4 @@
-"""What a test asks in a notebook's own kernel, where the explorers are."""
+"""Functions that a test calls in the kernel of a notebook, where the explorers are."""
 
 import io
 import json

@@ -120,7 +120,7 @@ def test_keyboard_reaches_every_control_by_its_name(two):
     assert reached == expected
 
 
-def test_an_error_is_shown_and_goes_with_the_next_move(two):
+def test_an_error_is_shown_until_the_next_move(two):
     _, first, second = two
     slider = first.control(N, "IntSlider")
     first.press(slider, "ArrowRight")
@@ -285,10 +285,10 @@ def test_nothing_jumps_or_flickers(two):
 
 
 def test_a_blank_frame_would_be_seen(two):
-    """The test for flicker is not blind.
+    """The test for flicker can fail.
 
-    Not each of the blank frames need be kept: a busy browser leaves some out, and shows
-    a move some hundred milliseconds late, which the pauses allow for.
+    Not every blank frame must be recorded: a busy browser skips some, and shows a move
+    some hundred milliseconds late, which the pauses allow for.
     """
     notebook, first, _ = two
     first.scroll_into_view()
@@ -361,13 +361,13 @@ def test_it_fits_a_narrow_page_and_the_pointer_still_hits(two, screenshot, width
 
 
 def test_no_error_and_no_other_machine(page_of_two):
-    """Last of these tests, so that it speaks for them all."""
+    """The last of these tests, so that it covers all the others."""
     # Notebook 7.6.5 writes an error of its own at each start.
     assert page_of_two.server.app == "notebook" or page_of_two.errors == []
     assert page_of_two.outside == []
 
 
-def test_a_finger_takes_hold_too(server, browser, screenshot):
+def test_a_finger_can_drag_too(server, browser, screenshot):
     view = {"width": 400, "height": 800}
     touched = opened(server, browser, "touch.ipynb", viewport=view, has_touch=True)
     notebook = next(touched)
@@ -388,7 +388,7 @@ def test_a_finger_takes_hold_too(server, browser, screenshot):
 
 
 def test_on_a_slow_line_nothing_queues_up(server, browser):
-    """Neither by dragging nor by playing; and each ends at its last value."""
+    """Neither when dragging nor when playing; and each ends at its last value."""
     with slow_line(server.port, **LATE) as (url, slow_down):
         late = opened(server, browser, "slow.ipynb", url=url)
         notebook = next(late)

@@ -23,7 +23,7 @@ def explorers(notebook):
     return found
 
 
-def test_pictures_stand_there_before_anything_runs(notebook, explorers):
+def test_pictures_are_shown_before_anything_runs(notebook, explorers):
     for explorer in explorers:
         place = explorer.cell.evaluate(
             "cell => [...cell.parentElement.children].indexOf(cell)"
@@ -73,6 +73,6 @@ def test_it_fits_a_narrow_page(notebook, explorers, screenshot):
 
 
 def test_no_error_and_no_other_machine(notebook):
-    """Last of a notebook's tests, so that it speaks for them all."""
+    """The last of a notebook's tests, so that it covers all the others."""
     assert notebook.errors == []
     assert notebook.outside == []

@@ -162,7 +162,7 @@ def test_only_what_changes_is_painted_anew(scene):
 
 
 def test_of_states_that_come_fast_the_last_stays(scene):
-    """Those with an image wait until it is decoded, and may not come after it."""
+    """A state with an image waits for decoding, and must not replace a later state."""
     image = {"href": BLANK, "x": 0, "y": 0, "width": 9, "height": 9}
     scene.page.evaluate(
         """async ([first, last]) => {

@@ -113,7 +113,7 @@ def fresh(cell):
 
 
 def proof_of(conditions):
-    """Return a cell that tells which of the conditions hold in the kernel."""
+    """Return a cell that prints which of the conditions hold in the kernel."""
     return new_code_cell(HOLDS.format(conditions=conditions))
 
 

@@ -1,4 +1,4 @@
-"""Where a condition does not hold, its check says so."""
+"""If a condition does not hold, its check reports that."""
 
 import test_locked_down
 import test_run_again

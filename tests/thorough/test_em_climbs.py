@@ -76,7 +76,7 @@ def test_an_optimiser_that_searches_along_a_line_climbs_too(kind):
 
 @both_kinds
 @pytest.mark.parametrize("d", [1, 3, 6])
-def test_fit_is_iterate_in_any_dimension(kind, d):
+def test_fit_equals_iterate_in_any_dimension(kind, d):
     x = jax.random.normal(jax.random.key(d), (150, d)) + jnp.arange(150)[:, None] % 3
     start = random_start(jax.random.key(1), x, 2, kind)
     path, log_likelihoods = em.iterate(start, x, num_steps=5)

@@ -1,4 +1,4 @@
-"""What only a real kernel shows about answers: that it lives on."""
+"""The kernel survives whatever an answer does; only a real kernel can show this."""
 
 import nbformat
 from nbclient import NotebookClient

@@ -1,4 +1,4 @@
-"""A right answer is in time, even as plain loops on a slow machine."""
+"""Right answers are fast enough even as plain loops, and verdicts are repeatable."""
 
 import importlib.util
 import time
@@ -24,9 +24,16 @@ ANSWERED = answers()
 
 @pytest.mark.parametrize("name", ANSWERED.RIGHT)
 def test_plain_loops_take_a_small_part_of_the_time_limit(name, as_user):
-    """Compiled already: what is counted is the loops over what the judge gives."""
+    """After compiling, so that only the loops over the judge's inputs count."""
     exercise, answer = ANSWERED.EXERCISES[name], ANSWERED.RIGHT[name][1]
     assert judge(exercise, answer).state == "right"
     begun = time.process_time()
     assert judge(exercise, answer).state == "right"
     assert time.process_time() - begun < guard.SECONDS / 10
+
+
+@pytest.mark.parametrize("name", ANSWERED.RIGHT)
+def test_a_verdict_says_the_same_each_time(name, as_user):
+    exercise = ANSWERED.EXERCISES[name]
+    for answer in (..., ANSWERED.RIGHT[name][0], ANSWERED.WRONG[name][0][0]):
+        assert judge(exercise, answer) == judge(exercise, answer)

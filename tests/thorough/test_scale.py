@@ -143,7 +143,7 @@ print(jax.make_jaxpr(lambda start: em.fit(start, there, num_steps=40))(start))
 
 
 def python(code, *arguments):
-    """The words that a fresh Python prints."""
+    """The words that a new Python process prints."""
     run = subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],
         cwd=ROOT,
@@ -183,7 +183,7 @@ def test_several_devices_give_the_answer_of_one(code, num_runs):
     assert max(gaps) < 1e-12
 
 
-def test_many_large_covariances_do_not_wait_for_ever_on_one_device():
+def test_many_large_covariances_do_not_deadlock_on_one_device():
     gaps = [float(n) for n in python(ONE_DEVICE).split()]
     assert len(gaps) == 2
     assert max(gaps) < 1e-12

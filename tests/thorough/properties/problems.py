@@ -115,7 +115,7 @@ def assert_close(one, other, rtol):
 
 
 def moved(params, rotation, scale, shift):
-    """What a model becomes when space is turned, stretched and shifted."""
+    """A model after space is rotated, stretched and shifted."""
     match params:
         case Gaussian(mean, variance):
             variance = rotation**2 @ variance if np.ndim(variance) else variance

@@ -93,7 +93,7 @@ def test_what_is_fitted_moves_with_the_points(name, seed, motion):
 
 @both_kinds
 @given(seed=seeds, order=st.permutations(range(K)), points=st.permutations(range(N)))
-def test_the_order_of_labels_and_points_means_nothing(kind, seed, order, points):
+def test_the_order_of_labels_and_points_does_not_matter(kind, seed, order, points):
     p, order, points = problem(free_numbers(seed)), np.array(order), np.array(points)
     params, cell = getattr(p, kind), np.ix_(points, order)
     other = jax.tree.map(operator.itemgetter(order), params)

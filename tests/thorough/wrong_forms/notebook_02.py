@@ -7,7 +7,7 @@ its place. For an erratum this is the deck's own form, for the others a common s
 WRONG = {
     # descent
     "S03": ("0.3 / n, 400", "-0.3 / n, 400"),
-    # as printed: p(x given z) p(z) for one z is the marginal
+    # as printed: p(x | z) p(z) for one z is the marginal
     "S04": ("right_side.sum(axis=1)", "right_side[:, 0]"),
     # as printed: the density of one dimension
     "S05": ("np.isclose(integral_corrected, 1", "np.isclose(integral_printed, 1"),
