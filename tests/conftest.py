@@ -54,6 +54,7 @@ LONGEST_FIRST = [
     "test_run_again.py",
     "test_locked_down.py",
     "test_notebooks_in_browser.py",
+    "test_site.py",
     "test_scale.py",
     "05_vae.ipynb",
     "04_em_convergence.ipynb",
