@@ -54,6 +54,7 @@ LONGEST_FIRST = [
     "test_run_again.py",
     "test_locked_down.py",
     "test_notebooks_in_browser.py",
+    "test_site.py",
     "test_scale.py",
     "05_vae.ipynb",
     "04_em_convergence.ipynb",
@@ -91,6 +92,11 @@ def pytest_addoption(parser):
         "--screenshots",
         default=HERE / "browser" / "screenshots",
         help="folder for the pictures that tests/browser takes",
+    )
+    parser.addoption(
+        "--site",
+        default=HERE.parent / "site",
+        help="folder of the built web site, which tests/browser looks at",
     )
     parser.addoption(
         "--trust",

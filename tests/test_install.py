@@ -16,6 +16,7 @@ import pytest
 import helpers
 
 ROOT = Path(__file__).resolve().parents[1]
+SITE = "helpers/site/requirements.txt"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
@@ -35,11 +36,22 @@ def test_helpers_is_this_checkout():
     assert Path(helpers.__file__).resolve().parents[1] == ROOT
 
 
+def requirements(name):
+    """Return the lines of a file of requirements, without its comments."""
+    return [line for line in read(name).splitlines() if line and line[0] != "#"]
+
+
 def test_requirements_are_exact_and_end_with_this_package():
-    lines = [n for n in read("requirements.txt").splitlines() if n and n[0] != "#"]
+    lines = requirements("requirements.txt")
     assert lines[0] == "-c binder/constraints.txt"
     assert lines[-1] == "-e ."
     assert all(re.fullmatch(r"[\w-]+==[\d.]+", line) for line in lines[1:-1])
+
+
+def test_requirements_of_the_site_are_exact_and_under_the_same_lock():
+    lock, *lines = requirements(SITE)
+    assert lock == "-c ../../binder/constraints.txt"  # seen from the file's own folder
+    assert all(re.fullmatch(r"[\w-]+==[\d.]+", line) for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -61,6 +73,7 @@ def test_pins_agree(name):
 def test_lock_holds_every_requirement_and_no_address():
     lock = read("binder/constraints.txt")
     assert pins(read("requirements.txt")).keys() <= pins(lock).keys()
+    assert pins(read(SITE)).items() <= pins(lock).items()
     assert not re.search(r"://|^-|@", lock, re.MULTILINE)
 
 
@@ -70,6 +83,8 @@ def test_binder_has_what_helpers_import():
     installed |= {"IPython", "ipywidgets", "platformdirs", "traitlets"}  # Binder's own
     imported = set()
     for module in (ROOT / "helpers").rglob("*.py"):
+        if module.is_relative_to(ROOT / "helpers/site"):
+            continue  # Binder does not build the site
         for node in ast.walk(ast.parse(module.read_text("utf-8"))):
             if isinstance(node, ast.Import):
                 imported |= {alias.name.split(".")[0] for alias in node.names}
@@ -123,7 +138,9 @@ def test_relative_links_resolve(name):
         (".github/workflows/test.yml", "^py .*pytest --nbval-lax$"),
         (".ci/run", "^python3 .*pytest$"),
         (".ci/run", "^.venv.*pytest --thorough tests/thorough$"),
+        (".ci/run", "^python3 .*helpers.site site$"),
         (".ci/run", "^.venv.*pytest --browser tests/browser$"),
+        (".github/workflows/page.yml", "^python3 .*helpers.site site$"),
     ],
 )
 def test_a_script_finds_its_line_of_the_readme(script, pattern):

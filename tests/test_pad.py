@@ -1,13 +1,10 @@
 """The pad: how it treats a drawing, and what the page sends."""
 
-import io
-from base64 import b64decode
-
 import numpy as np
 import pytest
-from PIL import Image
 
-from helpers.explorer import Pad, saved
+from helpers import plotting
+from helpers.explorer import Explorer, Pad, positions
 from helpers.explorer.pad import as_mnist
 
 DIGIT = np.zeros((28, 28))
@@ -87,34 +84,46 @@ def test_an_empty_drawing_stays_empty():
     assert not as_mnist(np.zeros((64, 64))).any()
 
 
+def stroke(pad, ink):
+    """What the page does when the pen is lifted."""
+    levels = (255 * ink).astype(np.uint8)
+    send(pad, {"kind": "ink"}, memoryview(levels.tobytes()))
+
+
 def test_a_stroke_notifies_observers(pad):
     heard = []
-    pad.observe(lambda change: heard.append(change["new"]), "image")
-    ink = (255 * ring(64, (20, 20), 10, 3)).astype(np.uint8)
-    send(pad, {"kind": "ink"}, memoryview(ink.tobytes()))
-    (image,) = heard
-    np.testing.assert_allclose(image, as_mnist(ink / 255))
+    pad.observe(lambda change: heard.append((change["new"], pad.image)), "value")
+    ink = np.rint(255 * ring(64, (20, 20), 10, 3)) / 255
+    stroke(pad, ink)
+    ((name, image),) = heard
+    assert name == "drawing 1"
+    np.testing.assert_allclose(image, as_mnist(ink), atol=1e-6)
     np.testing.assert_array_equal(
         np.frombuffer(pad.seen, np.uint8), np.rint(255 * image).ravel()
     )
-    assert pad.words == "Your drawing, 28 by 28."
+
+
+def test_each_stroke_is_heard_and_the_last_drawing_is_kept(pad):
+    heard = []
+    pad.observe(lambda change: heard.append(change["new"]), "value")
+    for radius in (5, 10, 10):
+        stroke(pad, ring(64, (32, 32), radius, 3))
+    assert heard == ["drawing 1", "drawing 2", "drawing 3"]
+    drawn = pad.image
+    pad.value = "one"
+    assert pad.values == ["", "one", "two", "drawing 3"]
+    pad.value = "drawing 3"
+    np.testing.assert_array_equal(pad.image, drawn)
 
 
 def test_samples_are_chosen_and_cleared(pad):
     send(pad, {"kind": "sample", "index": 1})
+    assert pad.value == "two"
     np.testing.assert_array_equal(pad.image, DIGIT.T)
-    assert pad.words == "Sample two."
     send(pad, {"kind": "clear"})
+    assert pad.value == ""
     assert not pad.image.any()
-    assert pad.words == "The pad is empty."
-
-
-def test_the_same_sample_twice_notifies_observers_twice(pad):
-    heard = []
-    pad.observe(heard.append, "image")
-    for _ in range(2):
-        send(pad, {"kind": "sample", "index": 0})
-    assert len(heard) == 2
+    assert not any(pad.seen)
 
 
 def test_the_page_has_the_samples(pad):
@@ -123,31 +132,42 @@ def test_the_page_has_the_samples(pad):
     np.testing.assert_array_equal(sent, [DIGIT, DIGIT.T])
 
 
-def test_a_pad_without_samples_is_empty():
+def test_a_pad_starts_with_nothing_or_a_sample():
     pad = Pad()
-    assert (pad.names, pad.samples) == ([], b"")
+    assert (pad.names, pad.samples, pad.values) == ([], b"", [""])
     assert not pad.image.any()
+    pad.close()
+    pad = Pad({"7": DIGIT}, "7")
+    np.testing.assert_array_equal(pad.image, DIGIT)
+    assert np.frombuffer(pad.seen, np.uint8).sum() == 255 * DIGIT.sum()
     pad.close()
 
 
-def test_without_a_kernel_the_digit_is_seen(pad):
-    send(pad, {"kind": "sample", "index": 0})
-    data, metadata = pad._repr_mimebundle_()
-    stored = Image.open(io.BytesIO(b64decode(data["image/png"])))
-    np.testing.assert_array_equal(
-        np.asarray(stored)[2::5, 2::5], (255 * (1 - DIGIT)).astype(int)
-    )
-    assert metadata["image/png"]["alt"] == "Draw a digit. Sample one."
+def test_an_explorer_follows_the_pad():
+    figure, axes = plotting.subplots(figsize=(2, 2))
+    picture = axes.imshow(np.eye(28), animated=True)
+    pad = Pad({"one": DIGIT, "two": DIGIT.T}, "one")
 
+    def draw(digit):
+        assert digit == pad.value
+        picture.set_data(pad.image)
+        return f"{digit}: {pad.image[0].sum():.0f} in the top row"
 
-def test_the_output_has_the_picture_the_pad_and_the_words(pad, monkeypatch):
-    shown = []
-    monkeypatch.setattr(saved, "display", lambda part, **_: shown.append(part))
-    pad._ipython_display_()
-    picture, live, words = shown
-    assert {"image/png", "text/plain"} == picture.keys()
-    assert {saved.WIDGET} == live.keys()
-    assert "Draw a digit. The pad is empty.</details>" in words.data
+    alt = "What is on the pad."
+    explorer = Explorer(figure, draw, {"digit": pad}, label="Pad", alt=alt)
+    assert explorer.caption == "one: 0 in the top row"
+    ink = np.zeros((64, 64))
+    ink[30:34, 4:60] = 1
+    stroke(pad, ink)
+    assert explorer.caption == "drawing 1: 0 in the top row"
+    assert explorer.set(digit="two") == "two: 0 in the top row"
+    explorer.reset()
+    assert (pad.value, explorer.caption) == ("one", "one: 0 in the top row")
+    assert positions(pad) == ["", "one", "two", "drawing 1"]
+    assert len(explorer.sweep()) == 4
+    with pytest.raises(ValueError, match=r"digit: got 'three', expected one of"):
+        explorer.set(digit="three")
+    explorer.close_parts()
 
 
 @pytest.mark.parametrize(
@@ -157,6 +177,7 @@ def test_the_output_has_the_picture_the_pad_and_the_words(pad, monkeypatch):
         ({"samples": {"7": 255 * DIGIT}}, "samples['7']", "255", "1 for ink"),
         ({"samples": {"7": DIGIT * np.nan}}, "samples['7']", "nan", "1 for ink"),
         ({"label": " "}, "label", "' '", "words"),
+        ({"value": "7"}, "value", "'7'", "['']"),
     ],
 )
 def test_bad_pads_are_refused(refused, arguments, argument, came, expected):

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 import ipywidgets as widgets
 import numpy as np
 
+from helpers.explorer.pad import Pad
+
 __all__ = [
     "SLIDERS",
     "check_control",
@@ -111,6 +113,8 @@ def positions(control):
         return _option_values(control)
     if isinstance(control, SWITCHES):
         return [False, True]
+    if isinstance(control, Pad):
+        return control.values
     if isinstance(control, widgets.IntSlider):
         every = range(control.min, control.max + 1, control.step)
         return [*every[:: max(1, len(every) // 20)], control.max]
@@ -124,13 +128,13 @@ def check_control(name, control):
     """Raise if an explorer cannot use this control.
 
     Raises:
-        ValueError: if it is not a slider, a check box or a list with one choice, or if
-            it has no label.
+        ValueError: if it is not a slider, a check box, a list with one choice or a pad,
+            or if it has no label.
     """
-    if not isinstance(control, SLIDERS + CHOICES + SWITCHES):
+    if not isinstance(control, (*SLIDERS, *CHOICES, *SWITCHES, Pad)):
         raise ValueError(
             f"controls[{name!r}]: got {type(control).__name__}, expected a slider of "
-            "one number, a list to choose one from or a check box"
+            "one number, a list to choose one from, a check box or a pad"
         )
     if not control.description.strip():
         raise ValueError(
@@ -145,8 +149,9 @@ def check_value(name, control, value):
     Raises:
         ValueError: if it is not a number within the slider's range, or not an option.
     """
-    if isinstance(control, CHOICES):
-        options = _option_values(control)
+    if isinstance(control, (*CHOICES, Pad)):
+        is_pad = isinstance(control, Pad)
+        options = control.values if is_pad else _option_values(control)
         if value not in options:
             raise ValueError(f"{name}: got {value!r}, expected one of {options}")
         return

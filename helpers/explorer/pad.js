@@ -8,6 +8,7 @@ const STYLE = `
   max-width: 100%; align-items: start }
 .pad canvas { background: #fff; border-radius: 6px; border: 1px solid #888 }
 .pad-ink { touch-action: none; cursor: crosshair; max-width: 100% }
+.pad figure { margin: 0 }
 .pad-seen { image-rendering: pixelated; width: 112px; height: 112px }
 .pad-row { grid-column: 1 / -1; display: flex; flex-wrap: wrap; gap: 0.4em }
 .pad button { min-width: 44px; min-height: 32px; padding: 3px; font: inherit;
@@ -37,15 +38,14 @@ function render({ model, el }) {
   make("style", { textContent: STYLE }, el);
   const root = make("div", { className: "pad" }, el);
   root.setAttribute("role", "group");
-  root.setAttribute("aria-label", model.get("label"));
+  root.setAttribute("aria-label", model.get("description"));
   const ink = make("canvas", { className: "pad-ink", width: SIDE, height: SIDE }, root);
   ink.setAttribute("role", "img");
   ink.setAttribute("aria-label", "Draw a digit here, with the mouse or a finger");
-  const beside = make("div", {}, root);
+  const beside = make("figure", {}, root);
   const seen = make("canvas", { className: "pad-seen", width: 28, height: 28 }, beside);
   seen.setAttribute("aria-hidden", "true");
-  const status = make("div", {}, beside);
-  status.setAttribute("role", "status");
+  make("figcaption", { textContent: "28 by 28" }, beside);
   const row = make("div", { className: "pad-row" }, root);
 
   const pen = ink.getContext("2d", { willReadFrequently: true });
@@ -58,18 +58,18 @@ function render({ model, el }) {
 
   const clear = make("button", { textContent: "Clear", title: "Clear the pad" }, row);
   clear.addEventListener("click", () => {
-    wipe();
+    wipe(); // of a drawing that the kernel has not heard of yet, too
     model.send({ kind: "clear" });
   });
+  const names = model.get("names");
   const samples = bytesOf("samples");
-  model.get("names").forEach((name, i) => {
+  const sample = (i) => samples.subarray(784 * i, 784 * (i + 1));
+  names.forEach((name, i) => {
     const button = make("button", { title: `Sample ${name}` }, row);
     button.setAttribute("aria-label", `Sample ${name}`);
-    const bytes = samples.subarray(784 * i, 784 * (i + 1));
-    paint(make("canvas", { width: 28, height: 28 }, button), bytes);
+    paint(make("canvas", { width: 28, height: 28 }, button), sample(i));
     button.addEventListener("click", () => {
-      pen.imageSmoothingEnabled = true;
-      paint(ink, bytes);
+      paint(ink, sample(i)); // although the kernel may have it already
       model.send({ kind: "sample", index: i });
     });
   });
@@ -113,16 +113,22 @@ function render({ model, el }) {
   ink.addEventListener("pointerup", lift);
   ink.addEventListener("pointercancel", lift);
 
-  const update = () => {
-    paint(seen, bytesOf("seen"));
-    status.textContent = model.get("words");
+  const update = () => paint(seen, bytesOf("seen"));
+  // Reset, or another view of this pad, may choose a sample too. A drawing is here
+  // already, and a stroke that goes on is not painted over.
+  const follow = () => {
+    const value = model.get("value");
+    if (last !== null) return;
+    if (value === "") wipe();
+    else if (names.includes(value)) paint(ink, sample(names.indexOf(value)));
   };
   model.on("change:seen", update);
-  model.on("change:words", update);
+  model.on("change:value", follow);
   update();
+  paint(ink, bytesOf("seen"));
   return () => {
     model.off("change:seen", update);
-    model.off("change:words", update);
+    model.off("change:value", follow);
   };
 }
 

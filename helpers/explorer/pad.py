@@ -1,6 +1,5 @@
 """A pad to draw a digit on: 28 by 28 pixels, centred and scaled like those of MNIST."""
 
-import base64
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,10 +7,7 @@ import anywidget
 import numpy as np
 from jaxtyping import Float
 from PIL import Image
-from traitlets import Bytes, Instance, List, Unicode
-
-from helpers.explorer import saved
-from helpers.explorer.recorder import packed
+from traitlets import Bytes, List, Unicode, observe
 
 __all__ = ["Pad", "as_mnist"]
 
@@ -19,86 +15,89 @@ SIDE = 28
 # The digits of MNIST were scaled to this size before they were centred.
 BOX = 20
 SENT = 64  # as in pad.js
-ZOOM = 5
 
 
 class Pad(anywidget.AnyWidget):
-    """A pad on which a digit is drawn by mouse or finger, or a sample is chosen.
+    """A pad on which a digit is drawn or a sample is chosen: a control of an explorer.
 
     Args:
         samples: digits to choose from instead of drawing, by name, each with 28 by 28
             numbers from 0 for paper to 1 for ink. They can be chosen by keyboard.
+        value: the name of the sample to start with, or "" for an empty pad.
         label: the name of the pad.
 
     Attributes:
-        image: 28 by 28 numbers from 0 to 1, a new array after each stroke; see
-            `as_mnist`. `pad.observe(function, "image")` calls a function each time.
+        value: what is on the pad: the name of a sample, "" for nothing, or "drawing 1"
+            and so on, a new name after each stroke.
+        image: 28 by 28 numbers from 0 to 1; see `as_mnist`.
+        description: the name of the pad.
 
     Raises:
-        ValueError: if `label` is blank, or a sample has a different shape or range.
+        ValueError: if `label` is blank, a sample has a different shape or range, or
+            `value` is not the name of a sample.
     """
 
     _esm = Path(__file__).with_name("pad.js").read_text("utf-8")
-    label = Unicode().tag(sync=True)
+    description = Unicode().tag(sync=True)
     names = List().tag(sync=True)
     samples = Bytes().tag(sync=True)
+    value = Unicode().tag(sync=True)
     seen = Bytes(bytes(SIDE**2)).tag(sync=True)
-    words = Unicode("The pad is empty.").tag(sync=True)
-    image = Instance(np.ndarray)
 
     def __init__(
         self,
         samples: Mapping[str, Float[np.ndarray, "28 28"]] | None = None,
+        value: str = "",
         *,
         label: str = "Draw a digit",
     ):
         """See the class."""
         if not (isinstance(label, str) and label.strip()):
             raise ValueError(f"label: got {label!r}, expected some words")
-        self._samples = [
-            _sample(name, image) for name, image in (samples or {}).items()
-        ]
+        self._images = {"": np.zeros((SIDE, SIDE))}
+        for name, image in (samples or {}).items():
+            self._images[name] = _sample(name, image)
+        if value not in self._images:
+            raise ValueError(
+                f"value: got {value!r}, expected one of {list(self._images)}"
+            )
+        self._num_drawn = 0
+        _, *names = self._images
         super().__init__(
-            label=label,
-            names=[str(name) for name in samples or {}],
-            samples=b"".join(_levels(image) for image in self._samples),
-            image=np.zeros((SIDE, SIDE)),
+            description=label,
+            names=names,
+            samples=b"".join(_levels(self._images[name]) for name in names),
+            value=value,
         )
-        self.add_class("explorer-live")
         self.on_msg(self._on_page)
 
-    def clear(self) -> None:
-        """Empty the pad."""
-        self._show(np.zeros((SIDE, SIDE)), "The pad is empty.")
+    @property
+    def image(self) -> Float[np.ndarray, "28 28"]:
+        """What is on the pad: numbers from 0 for paper to 1 for ink."""
+        return self._images[self.value]
+
+    @property
+    def values(self) -> list[str]:
+        """What `value` can be set to: nothing, the samples, and the last drawing."""
+        return list(self._images)
+
+    @observe("value")
+    def _on_value(self, _):
+        self.seen = _levels(self.image)
 
     def _on_page(self, _, content, buffers):
         if content["kind"] == "clear":
-            self.clear()
+            self.value = ""
         elif content["kind"] == "sample":
-            index = content["index"]
-            self._show(self._samples[index], f"Sample {self.names[index]}.")
+            self.value = self.names[content["index"]]
         else:
             ink = np.frombuffer(bytes(buffers[0]), np.uint8).reshape(SENT, SENT)
-            self._show(as_mnist(ink / 255), "Your drawing, 28 by 28.")
-
-    def _show(self, image, words):
-        with self.hold_sync():
-            self.seen, self.words = _levels(image), words
-        self.image = image
-
-    def _repr_mimebundle_(self, **kwargs):
-        data, metadata = super()._repr_mimebundle_(**kwargs)
-        still = Image.fromarray(
-            255 - np.frombuffer(self.seen, np.uint8).reshape(28, 28)
-        )
-        still = still.resize((ZOOM * SIDE, ZOOM * SIDE), Image.Resampling.NEAREST)
-        data["image/png"] = base64.b64encode(packed(still, "PNG")).decode()
-        data["text/plain"] = f"{self.label}. {self.words}"
-        metadata["image/png"] = {"alt": data["text/plain"], "width": ZOOM * SIDE}
-        return data, metadata
-
-    def _ipython_display_(self):
-        saved.show(self._repr_mimebundle_(), f"{self.label}. {self.words}")
+            before = f"drawing {self._num_drawn}"
+            self._num_drawn += 1
+            name = f"drawing {self._num_drawn}"
+            self._images[name] = as_mnist(ink / 255)
+            self.value = name
+            self._images.pop(before, None)
 
 
 def as_mnist(ink: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "28 28"]:

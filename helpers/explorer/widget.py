@@ -9,11 +9,12 @@ stale, and the background is drawn and sent again, which is correct but slower.
 """
 
 import base64
+import contextlib
 import html
 import json
 import math
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -75,6 +76,23 @@ class Grip(NamedTuple):
     y: str | None = None
 
 
+class Shown(NamedTuple):
+    """What an explorer shows at some values of its controls.
+
+    Attributes:
+        words: the caption.
+        shapes: what each moving artist draws, from back to front: see `recorder.py`.
+        background: the picture beneath them.
+        error: what is said where `draw` raised, or nothing. The rest is empty then,
+            because the page keeps what it showed before.
+    """
+
+    words: str = ""
+    shapes: tuple[list, ...] = ()
+    background: Image.Image | None = None
+    error: str = ""
+
+
 class Explorer(widgets.VBox):
     """A figure that changes with its controls, with a caption that gives its numbers.
 
@@ -95,13 +113,16 @@ class Explorer(widgets.VBox):
 
     Attributes:
         controls: the widgets by name; setting `controls[name].value` moves them.
+        grips: the axes in which the pointer moves controls.
+        label: the name of the explorer.
+        play: the name of the slider that has a play button, or None.
         live: all explorers of this kernel, by label.
 
     Raises:
         ValueError: if `alt` or `label` is blank; another explorer has this figure;
-            there is no control, or one that is not a slider, list or check box or that
-            has no label; `play` is not the name of a whole-number slider; or `drag`
-            does not name axes of the figure and sliders.
+            there is no control, or one that is not a slider, list, check box or pad or
+            that has no label; `play` is not the name of a whole-number slider; or
+            `drag` does not name axes of the figure and sliders.
         Exception: whatever `draw` raises. The explorer shows it too, since no cell
             shows an error in the callback of a widget.
     """
@@ -122,13 +143,14 @@ class Explorer(widgets.VBox):
         """See the class."""
         _check_arguments(label, alt, controls, play)
         _check_figure_is_free(figure, label)
-        self._grips = _grips(drag, figure, controls)
+        self.grips = _grips(drag, figure, controls)
+        self.play = play
         if label in Explorer.live:
             Explorer.live.pop(label).close_parts(keep=controls.values())
         plt.close(figure)  # a pyplot figure would be shown a second time
         self.controls = dict(controls)
         self._figure, self._draw = figure, draw
-        self._label, self._alt = label, alt
+        self.label, self._alt = label, alt
         self._press, self._held = None, None
         self._start = self._drawn = self._values()
         self._error, self._following = "", True
@@ -136,10 +158,11 @@ class Explorer(widgets.VBox):
         self._canvas = FigureCanvasAgg(figure)
         self._recorder = Recorder(self._canvas)
         self._background = None
-        self._words, state = self._draw_anew()
+        shown = self._draw_anew(self._start)
+        self._words = shown.words
         figure.set_layout_engine("none")  # the layout is final: axes never shift
         self._view = _View(
-            scene=self._scene(), background=_webp(self._background), state=state
+            scene=self.scene, background=webp(self._background), state=_packed(shown)
         )
 
         reset = widgets.Button(description="Reset", tooltip=f"Reset {label}")
@@ -191,8 +214,7 @@ class Explorer(widgets.VBox):
             check_value(name, self.controls[name], values[name])
         self._following = False
         try:
-            for name, value in values.items():
-                self.controls[name].value = value
+            self._put(values)
         finally:
             self._following = True
         self._show()
@@ -230,6 +252,36 @@ class Explorer(widgets.VBox):
             self.set(**before)
         return captions
 
+    def recorded(self, settings: Iterable[Mapping[str, Any]]) -> Iterator[Shown]:
+        """Draw at each of some settings, for a page that has no kernel.
+
+        The page is told of nothing meanwhile, and when this ends the controls and the
+        figure are as they were.
+
+        Args:
+            settings: each a value for every control by name.
+
+        Yields:
+            What is shown at each, with the error in words where `draw` raises one.
+        """
+        before = self._values()
+        with contextlib.ExitStack() as quiet:
+            for control in self.controls.values():
+                quiet.enter_context(control.hold_sync())
+            self._following = False
+            try:
+                for values in settings:
+                    self._put(values)
+                    try:
+                        shown = self._draw_anew(self._values())
+                    except Exception as error:
+                        shown = Shown(error=_said(error))
+                    yield shown
+            finally:
+                self._put(before)
+                self._following = True
+                self._draw_anew(before)
+
     def close_parts(self, *, keep=()) -> None:
         """Close this explorer and every widget in it, here and on the page.
 
@@ -253,6 +305,10 @@ class Explorer(widgets.VBox):
 
     def _values(self):
         return {name: control.value for name, control in self.controls.items()}
+
+    def _put(self, values):
+        for name, value in values.items():
+            self.controls[name].value = value
 
     def _on_change(self, _):
         # After a slider is set here, the page sends back the value as it has rounded
@@ -283,7 +339,7 @@ class Explorer(widgets.VBox):
 
     def _nearest_grip(self, place):
         """Return the grip that is nearest to a place in pixels, or None."""
-        here = [grip for grip in self._grips if grip.axes.bbox.contains(*place)]
+        here = [grip for grip in self.grips if grip.axes.bbox.contains(*place)]
 
         def distance(grip):
             pointed = grip.axes.transData.inverted().transform(place)
@@ -293,11 +349,12 @@ class Explorer(widgets.VBox):
 
         return min(here, key=distance, default=None)
 
-    def _scene(self):
-        """Return what `view.js` needs to know at the start."""
+    @property
+    def scene(self) -> dict:
+        """What `view.js` needs to know at the start."""
         size = np.array([self._recorder.width, self._recorder.height])
         parts = {}
-        for grip in self._grips:
+        for grip in self.grips:
             names = [name for name in (grip.x, grip.y) if name]
             parts.setdefault(grip.axes, []).extend(names)
         axes = []
@@ -318,12 +375,9 @@ class Explorer(widgets.VBox):
             "room": CAPTION_ROOM,
         }
 
-    def _draw_anew(self):
-        """Draw with the values of the controls; return the caption and what is sent.
-
-        The background is drawn, and later sent, only if it has changed.
-        """
-        figure, values = self._figure, self._values()
+    def _draw_anew(self, values):
+        """Draw with these values of the controls, and the background if it changed."""
+        figure = self._figure
         words = self._draw(**values)
         if not isinstance(words, str):
             raise ValueError(
@@ -333,24 +387,23 @@ class Explorer(widgets.VBox):
             self._canvas.draw()  # animated artists are not drawn by this
             self._background = Image.fromarray(np.array(self._canvas.buffer_rgba()))
         artists = moving_artists(figure)
-        shapes = [shape for each in artists for shape in self._recorder.shapes(each)]
+        shapes = tuple(self._recorder.shapes(each) for each in artists)
         self._drawn = values
-        state = json.dumps({"words": words, "shapes": shapes}, separators=(",", ":"))
-        return words, zlib.compress(state.encode(), level=6)
+        return Shown(words, shapes, self._background)
 
     def _show(self):
         before = self._background
         try:
-            self._words, state = self._draw_anew()
+            shown = self._draw_anew(self._values())
         except Exception as error:
             self._error = f"{type(error).__name__}: {error}"
-            self._view.error = f"The figure could not be updated. {self._error}"
+            self._view.error = _said(error)
             raise
-        self._error = ""
+        self._words, self._error = shown.words, ""
         with self._view.hold_sync():
             if self._background is not before:
-                self._view.background = _webp(self._background)
-            self._view.state, self._view.error = state, ""
+                self._view.background = webp(self._background)
+            self._view.state, self._view.error = _packed(shown), ""
 
     def _ipython_display_(self):
         words = f"{self._alt} At the start: {self._words}"
@@ -364,7 +417,7 @@ class Explorer(widgets.VBox):
         picture = picture.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=1)
         png = packed(picture, "PNG", optimize=True)
         data["image/png"] = base64.b64encode(png).decode()
-        data["text/plain"] = f"{self._label}. {self._alt} {self.caption}"
+        data["text/plain"] = f"{self.label}. {self._alt} {self.caption}"
         width = round(self._recorder.width / SHARPNESS)
         return data, {"image/png": {"alt": self._alt, "width": width}}
 
@@ -381,9 +434,23 @@ def _same(values, others):
     )
 
 
-def _webp(background):
+def webp(background):
+    """Return a background as the bytes of a file."""
     # Without loss, `quality` is the effort of the compression, not how it looks.
     return packed(background, "WEBP", lossless=True, quality=10, method=1)
+
+
+def _packed(shown):
+    """Return what is shown as it is sent; the background is sent by itself."""
+    shapes = [shape for each in shown.shapes for shape in each]
+    state = {"words": shown.words, "shapes": shapes}
+    text = json.dumps(state, separators=(",", ":"))
+    return zlib.compress(text.encode(), level=6)
+
+
+def _said(error):
+    """Return what the page says where the picture could not follow its controls."""
+    return f"The figure could not be updated. {type(error).__name__}: {error}"
 
 
 def _play(control):
@@ -422,9 +489,9 @@ def _check_arguments(label, alt, controls, play):
 
 def _check_figure_is_free(figure, label):
     for each in Explorer.live.values():
-        if each._figure is figure and each._label != label:
+        if each._figure is figure and each.label != label:
             raise ValueError(
-                f"figure: the explorer {each._label!r} already draws on it, expected a "
+                f"figure: the explorer {each.label!r} already draws on it, expected a "
                 "figure of this explorer's own, made in the same cell"
             )
 

@@ -327,12 +327,18 @@ class OnPage:
             return self.root.get_by_role("combobox", name=description, exact=True)
         if kind == "Checkbox":
             return self.root.get_by_role("checkbox", name=description, exact=True)
+        if kind == "Pad":
+            return self.root.get_by_role("group", name=description, exact=True)
         label = self.page.locator("label", has_text=exactly(description))
         row = self.root.locator(".widget-slider", has=label)
         return row.get_by_role("slider")
 
     def press(self, control, key, kind="Slider"):
         """Move a control by the keyboard: to its first or last place, or a step."""
+        if kind == "Pad":
+            buttons = control.get_by_role("button")
+            buttons.nth({"Home": 0, "End": -1}[key]).press("Enter")
+            return
         control.focus()
         if kind == "Checkbox":
             if control.is_checked() != (key == "End"):
