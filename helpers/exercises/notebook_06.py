@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import stats
+from scipy.special import ndtri
 
 from helpers.exercises.answers import beyond, called, numbers
 from helpers.exercises.finding import UnfitError, right, wrong
@@ -110,9 +110,11 @@ def _shape_hint(eps):
     distribution functions, and the mean size and the fourth moment of eps, which see
     noise in the tails. Spread and mean are right by now.
     """
+    from scipy.stats import kstest  # here, because it takes half a second to import
+
     noise = ((eps - eps.mean(axis=0)) / eps.std(axis=0)).ravel()
     root = np.sqrt(len(noise))
-    distance = root * stats.kstest(noise, "norm").statistic
+    distance = root * kstest(noise, "norm").statistic
     size = root * (np.abs(noise).mean() - np.sqrt(2 / np.pi)) / np.sqrt(1 - 3 / np.pi)
     fourth = root * ((noise**4).mean() - 3) / np.sqrt(24)
     if distance < 2.5 and abs(size) < DEVIATIONS and abs(fourth) < DEVIATIONS + 1:
@@ -192,7 +194,7 @@ LOGISTIC_SLOPES = Formula(
     _uniforms,
     (
         Slip(
-            _with_noise(stats.norm.ppf),
+            _with_noise(ndtri),
             "The noise is Gaussian. The logistic's quantile is log(u / (1 - u)).",
         ),
         Slip(
@@ -295,7 +297,7 @@ def _judge_baseline(answer):
 def _normal_rows():
     """Numbers `ROWS SAMPLES` that are spread as N(0, 1), but evenly."""
     count = ROWS * SAMPLES
-    eps = stats.norm.ppf((np.arange(count) + 0.5) / count)
+    eps = ndtri((np.arange(count) + 0.5) / count)
     eps = np.random.default_rng(63).permutation(eps / eps.std())
     return eps.reshape(ROWS, SAMPLES)
 
