@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import stats
+from scipy.special import ndtri
 
 from helpers.exercises.answers import beyond, called, numbers
 from helpers.exercises.finding import UnfitError, right, wrong
@@ -120,9 +120,11 @@ def _shape_hint(eps):
     distribution functions, the mean of |eps|, and the fourth moment of eps. The last
     two are sensitive to the tails.
     """
+    from scipy.stats import kstest  # here, because it takes half a second to import
+
     noise = ((eps - eps.mean(axis=0)) / eps.std(axis=0)).ravel()
     root = np.sqrt(len(noise))
-    distance = root * stats.kstest(noise, "norm").statistic
+    distance = root * kstest(noise, "norm").statistic
     size = root * (np.abs(noise).mean() - np.sqrt(2 / np.pi)) / np.sqrt(1 - 3 / np.pi)
     fourth = root * ((noise**4).mean() - 3) / np.sqrt(24)
     if distance < 2.5 and abs(size) < DEVIATIONS and abs(fourth) < DEVIATIONS + 1:
@@ -202,7 +204,7 @@ LOGISTIC_SLOPES = Formula(
     _uniforms,
     (
         Slip(
-            _with_noise(stats.norm.ppf),
+            _with_noise(ndtri),
             "Your noise is Gaussian. The quantile function of the logistic "
             "distribution is log(u / (1 - u)).",
         ),
@@ -309,7 +311,7 @@ def _judge_baseline(answer):
 def _normal_rows():
     """Numbers `ROWS SAMPLES` at evenly spaced quantiles of N(0, 1), in random order."""
     count = ROWS * SAMPLES
-    eps = stats.norm.ppf((np.arange(count) + 0.5) / count)
+    eps = ndtri((np.arange(count) + 0.5) / count)
     eps = np.random.default_rng(63).permutation(eps / eps.std())
     return eps.reshape(ROWS, SAMPLES)
 
