@@ -60,8 +60,8 @@ def pathwise(
     grad E_q f(z) = E_eps grad f(mean + sigma eps),   eps ~ N(0, I)
     d / d mean = f'(z),   d / d sigma = f'(z) eps
 
-    Unbiased where f is continuous. A jump of f has no slope, so what it contributes
-    is missing: a step function gives 0.
+    Unbiased where f is locally Lipschitz, as with kinks, and does not grow too fast. A
+    jump of f has no slope, so what it contributes is missing: a step function gives 0.
 
     Args:
         key: a typed key; the same key gives `score_function` the same z.
