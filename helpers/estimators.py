@@ -60,9 +60,9 @@ def pathwise(
     grad E_q f(z) = E_eps grad f(mean + sigma eps),   eps ~ N(0, I)
     d / d mean = f'(z),   d / d sigma = f'(z) eps
 
-    Unbiased if f is continuous. If f has a jump, the contribution of the jump is
-    missing, because the derivative does not contain it: for a step function the
-    estimates are all 0.
+    Unbiased if f is locally Lipschitz (kinks are allowed) and does not grow too fast.
+    If f has a jump, the contribution of the jump is missing, because no slope of f
+    contains it: for a step function the estimates are all 0.
 
     Args:
         key: a typed key; with the same key, `score_function` draws the same z.
