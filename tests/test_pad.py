@@ -167,7 +167,7 @@ def test_an_explorer_follows_the_pad():
     assert len(explorer.sweep()) == 4
     with pytest.raises(ValueError, match=r"digit: got 'three', expected one of"):
         explorer.set(digit="three")
-    explorer.close_parts()
+    Explorer.live.pop("Pad").close_parts()
 
 
 @pytest.mark.parametrize(
