@@ -367,7 +367,7 @@ def faults(result: EMResult) -> list[str]:
         )
         sentences.append(sentence + _ADVICE * (dtype == jnp.float32))
     sentences += [
-        f"component {k} equals another component, and EM cannot part them: a saddle"
+        f"component {k} equals another component, and EM cannot separate them: a saddle"
         for k in np.flatnonzero(result.equal)
     ]
     return sentences

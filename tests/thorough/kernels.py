@@ -30,7 +30,7 @@ NOT_PASSED_ON = ("COVERAGE", "IPYTHON", "LANG", "LC_", "MPL", "PYTHON", "XDG_")
 HOLDS = """
 import errno, json, locale, os, socket, sys
 from pathlib import Path
-import helpers, threadpoolctl
+import helpers, jax, threadpoolctl
 
 home = Path.home()
 names = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]

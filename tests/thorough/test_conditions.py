@@ -2,12 +2,17 @@
 
 import test_locked_down
 import test_run_again
+import test_streams
 from kernels import copied, execute, holds, proof_of
 from nbformat.v4 import new_code_cell
 
 
 def test_conditions_are_seen_to_be_absent(tmp_path):
-    proof = proof_of(test_locked_down.CONDITIONS | test_run_again.CONDITIONS)
+    proof = proof_of(
+        test_locked_down.CONDITIONS
+        | test_run_again.CONDITIONS
+        | test_streams.CONDITIONS
+    )
     cells = [
         new_code_cell("before_restart = True"),
         new_code_cell("import jax; jax.numpy.ones(9).sum().item()"),

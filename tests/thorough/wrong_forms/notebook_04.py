@@ -5,12 +5,12 @@ same text made wrong. For S20 and S21 this is the deck's own form.
 """
 
 WRONG = {
-    # the prior in place of the posterior
-    "S18": ("bound(start, q1)", "bound(start, jnp.full_like(q1, 0.5))"),
+    # a posterior that forgets the weights
+    "S18": ("e_step(uneven, x)", "e_step(uneven._replace(weights=halves), x)"),
     # parameters beside the closed form
     "S19": (
-        "value_and_gradient_of_bound(closed_form, q1)",
-        "value_and_gradient_of_bound(1.01 * closed_form, q1)",
+        "value_and_gradient_of_bound(closed_form, q1, x)",
+        "value_and_gradient_of_bound(1.01 * closed_form, q1, x)",
     ),
     # as printed: q(t) in place of q(t+1)
     "S20": ("corrected_new >= corrected_old", "printed_new >= printed_old"),
