@@ -401,6 +401,16 @@ def test_gradient_ascent_leaves_a_weight_of_zero_at_zero():
     assert jnp.isfinite(climb.log_likelihoods).all()
 
 
+def test_an_optimizer_may_ask_for_the_loss_alone():
+    """A backtracking line search does, and it never accepts a step that goes down."""
+    search = optax.scale_by_backtracking_linesearch(max_backtracking_steps=20)
+    optimizer = optax.chain(optax.sgd(20.0), search)
+    climb = em.gradient_ascent(SPHERICAL, X, optimizer=optimizer, num_steps=20)
+    gains = jnp.diff(climb.log_likelihoods)
+    assert gains.min() > -1e-9
+    assert gains.sum() > 100
+
+
 def test_too_large_a_step_lowers_the_likelihood():
     climb = em.gradient_ascent(SPHERICAL, X, optimizer=optax.sgd(20.0), num_steps=20)
     assert jnp.diff(climb.log_likelihoods).min() < -10

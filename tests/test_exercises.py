@@ -1,6 +1,7 @@
 """Every exercise with answers that people give: two right ones, and many wrong ones."""
 
 import math
+import re
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from jax.scipy.stats import norm
 
 from helpers import bounds, decoder, em, exercises, gaussian, mixture
 from helpers.exercises import notebook_03, notebook_04, notebook_05
+from helpers.exercises.answers import UnfitError, mean_and_sigma
 from helpers.exercises.curve import curve, posterior_moments
 from helpers.exercises.formula import Formula
 from helpers.exercises.judge import judge
@@ -1259,3 +1261,24 @@ def test_progress_counts_the_students_answers(capsys):
 def test_progress_of_no_notebook(refused, notebook):
     with refused("notebook", repr(notebook), '"01", "02"'):
         exercises.progress(notebook)
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        (1.0, "one number"),
+        (np.ones(3), "3 numbers"),
+        ([1.0, [1.0, 2.0]], "arrays of shape"),
+        ((np.nan, 1.0), "(nan, 1)"),
+        ((1.0, 0.0), "sigma = 0"),
+        (Gaussian(np.zeros(()), np.array(-1.0)), "variance = -1"),
+    ],
+)
+def test_what_is_no_mean_and_sigma_is_named(answer, found):
+    with pytest.raises(UnfitError, match=re.escape(found)):
+        mean_and_sigma(answer)
+
+
+def test_a_mean_and_sigma_may_be_an_array_or_a_gaussian():
+    assert mean_and_sigma(np.array([0.5, 2.0])) == (0.5, 2.0)
+    assert mean_and_sigma(Gaussian(np.array(0.5), np.array(4.0))) == (0.5, 2.0)

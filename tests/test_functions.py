@@ -187,6 +187,11 @@ def test_f_may_read_a_cell_that_changes():
     assert_follows(f, change)
 
 
+def test_f_may_call_what_a_library_made_of_a_function(globals_put_back):
+    slope = jax.grad(outer_helper)
+    assert_follows(lambda z: slope(z)[0] + z.sum(), change_global("SCALE", 3.0))
+
+
 def test_functions_that_were_equal_once_are_told_apart():
     def made(scale):
         def f(z):

@@ -278,6 +278,18 @@ def test_points_on_disk_are_checked(tmp_path, refused):
         em.fit(start, on_disk(tmp_path, np.repeat(np.eye(3), 1000, axis=0)))
 
 
+def test_points_on_disk_may_be_fitted_inside_another_program(tmp_path):
+    x = on_disk(tmp_path, np.array(points_on_disk(tmp_path)))
+    start = mixture.init_from_data(jax.random.key(0), jnp.array(x), 4)
+
+    @jax.jit
+    def twice_the_end(factor):
+        return factor * em.fit(start, x, num_steps=5).log_likelihoods[-1]
+
+    expected = 2 * em.fit(start, x, num_steps=5).log_likelihoods[-1]
+    np.testing.assert_allclose(twice_the_end(2.0), expected, rtol=1e-12)
+
+
 def on_disk(folder, x):
     np.save(folder / "given.npy", x)
     return np.load(folder / "given.npy", mmap_mode="r")
