@@ -278,7 +278,7 @@ def test_points_on_disk_are_checked(tmp_path, refused):
         em.fit(start, on_disk(tmp_path, np.repeat(np.eye(3), 1000, axis=0)))
 
 
-def test_points_on_disk_may_be_fitted_inside_another_program(tmp_path):
+def test_points_on_disk_may_be_fitted_inside_another_program(tmp_path, as_user):
     x = on_disk(tmp_path, np.array(points_on_disk(tmp_path)))
     start = mixture.init_from_data(jax.random.key(0), jnp.array(x), 4)
 
