@@ -239,6 +239,8 @@ def in_turn(servers, browser, name, line):
                 slow_down()
         known = [notebook.ask("explorers") for notebook in notebooks]
         for label in known[0].keys() & known[1].keys():
+            if not all(any("Slider" in c[2] for c in each[label]) for each in known):
+                continue
             times, sizes = ([], []), []
             for notebook, explorers in zip(notebooks, known, strict=True):
                 explorer, controls = notebook.explorer(label), explorers[label]
