@@ -100,14 +100,25 @@ def forget_programs_beyond(most: float) -> None:
     Args:
         most: the number of bytes that the process may use.
     """
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
+    if _bytes_in_use() <= most:
         return
-    if pages * os.sysconf("SC_PAGE_SIZE") <= most:
+    _return_freed_memory()
+    if _bytes_in_use() <= most:
         return
     jax.clear_caches()
     gc.collect()
+    _return_freed_memory()
+
+
+def _bytes_in_use():
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:  # not Linux
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _return_freed_memory():
     with contextlib.suppress(OSError, AttributeError):  # only glibc has it
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
