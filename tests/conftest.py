@@ -1,8 +1,5 @@
 """The settings that every test runs under, and the options that add tests."""
 
-import contextlib
-import ctypes
-import gc
 import os
 import re
 from pathlib import Path
@@ -183,12 +180,11 @@ def tried(kind, terminalreporter):
 
 @pytest.fixture(autouse=True, scope="module")
 def free_memory():
-    """Forget compiled programs after a module: thousands take more than a MB each."""
+    """Forget compiled programs if they fill the memory of a small machine."""
     yield
-    jax.clear_caches()
-    gc.collect()
-    with contextlib.suppress(OSError, AttributeError):  # glibc alone has it
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    from helpers import course  # only after jaxtyping's checks are in place
+
+    course.forget_programs_beyond(1.2e9)
 
 
 @pytest.fixture
