@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jax
 import jaxlib
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import platformdirs
@@ -222,6 +223,8 @@ def test_the_folder_is_where_the_user_keeps_caches(tmp_path, given):
     code = "import jax; from helpers import course; course.start()"
     code += "; print(jax.config.jax_compilation_cache_dir)"
     environment = without_settings(HOME=tmp_path, PYTHONDONTWRITEBYTECODE=1)
+    # Matplotlib would make a list of all fonts for a new user, which takes long.
+    environment["MPLCONFIGDIR"] = matplotlib.get_configdir()
     environment.pop("XDG_CACHE_HOME", None)
     if given:
         environment["XDG_CACHE_HOME"] = str(tmp_path / "elsewhere")
