@@ -220,10 +220,13 @@ async function initialize({ model }) {
   let clock = null;
   const step = () => {
     const next = slider.get("value") + slider.get("step");
-    const isLast = next > slider.get("max");
-    if (isLast) button.set("value", false);
-    else slider.set("value", next);
-    (isLast ? button : slider).save_changes();
+    if (next <= slider.get("max")) {
+      slider.set("value", next);
+      slider.save_changes();
+    } else {
+      button.set("value", false);
+      button.save_changes();
+    }
   };
   button?.on("change:value", () => {
     clearInterval(clock);
