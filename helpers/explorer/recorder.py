@@ -498,18 +498,14 @@ def _split(style):
 
 
 def _written(path):
-    """Return a path in SVG's notation, with each point relative to the one before."""
+    """Return a cleaned path in SVG's notation, each point relative to the last."""
     codes = path.codes
-    if codes is None:
-        codes = [Path.MOVETO] + [Path.LINETO] * (len(path.vertices) - 1)
     ends = np.equal(codes, Path.CLOSEPOLY) | np.equal(codes, Path.STOP)
     places = _whole(np.where(ends[:, None], 0, path.vertices)).tolist()
     parts, here, start, letter, i = [], (0, 0), (0, 0), "", 0
-    while i < len(places):
+    while codes[i] != Path.STOP:  # by which every cleaned path ends
         code, (x, y) = codes[i], places[i]
         i += 1
-        if code == Path.STOP:
-            break
         if code == Path.CLOSEPOLY:
             parts.append("z")
             here, letter = start, "z"
