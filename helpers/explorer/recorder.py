@@ -183,15 +183,21 @@ class Recorder(RendererBase):
         own.set_dashes(*linestyles[0])
         own.set_antialiased(antialiaseds[0])
         looks, known = [], {}
-        faces = [tuple(color) for color in np.asarray(facecolors).tolist()] or [None]
-        edges = [tuple(color) for color in np.asarray(edgecolors).tolist()] or [None]
+        faces = np.asarray(facecolors).tolist() or [None]
+        edges = np.asarray(edgecolors).tolist() or [None]
         for i in range(max(len(faces), len(edges))):
             face, edge = faces[i % len(faces)], edges[i % len(edges)]
-            if (face, edge) not in known:
+            # Marks that are equally opaque differ in nothing but their colours.
+            alphas = (face and face[3], edge and edge[3])
+            if alphas not in known:
                 if edge is not None:
                     own.set_foreground(edge, isRGBA=True)
-                known[face, edge] = self._style(own, face)
-            looks.append(known[face, edge])
+                known[alphas] = self._style(own, face)
+            look = dict(known[alphas])
+            for name, color in zip(COLORS, (face, edge), strict=True):
+                if name in look:
+                    look[name] = _hex(color)
+            looks.append(look)
         places = (offset_trans + self._downwards).transform(offsets)
         master = master_transform.get_matrix()
         matrices = master @ all_transforms if len(all_transforms) else [master]
@@ -245,10 +251,10 @@ class Recorder(RendererBase):
         box = gc.get_clip_rectangle()
         if box is not None:
             # Agg's clipping box ends at whole pixels.
-            left, bottom, right, top = np.floor(box.extents + 0.5)
-            top, bottom = self.height - top, self.height - bottom
-            corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
-            bounds.append(_written(Path(corners)) + "z")
+            left, bottom, right, top = np.floor(box.extents + 0.5).tolist()
+            sides = left, self.height - top, right - left, top - bottom
+            left, top, width, height = _whole(sides).tolist()
+            bounds.append(f"M{left} {top}l{width} 0 0 {height} {-width} 0z")
         path, transform = gc.get_clip_path()
         if path is not None:
             bounds.append(
@@ -442,11 +448,15 @@ def _paint(name, color, alpha):
     """Return the attributes of a fill or stroke; empty if it is invisible."""
     if not alpha:
         return {}
-    red, green, blue = (round(255 * float(each)) for each in color[:3])
-    paint = {name: f"#{red:02x}{green:02x}{blue:02x}"}
+    paint = {name: _hex(color)}
     if alpha < 1:
         paint[f"{name}-opacity"] = round(float(alpha), 3)
     return paint
+
+
+def _hex(color):
+    red, green, blue = (round(255 * float(each)) for each in color[:3])
+    return f"#{red:02x}{green:02x}{blue:02x}"
 
 
 @functools.lru_cache(maxsize=64)
@@ -488,18 +498,14 @@ def _split(style):
 
 
 def _written(path):
-    """Return a path in SVG's notation, with each point relative to the one before."""
+    """Return a cleaned path in SVG's notation, each point relative to the last."""
     codes = path.codes
-    if codes is None:
-        codes = [Path.MOVETO] + [Path.LINETO] * (len(path.vertices) - 1)
     ends = np.equal(codes, Path.CLOSEPOLY) | np.equal(codes, Path.STOP)
     places = _whole(np.where(ends[:, None], 0, path.vertices)).tolist()
     parts, here, start, letter, i = [], (0, 0), (0, 0), "", 0
-    while i < len(places):
+    while codes[i] != Path.STOP:  # by which every cleaned path ends
         code, (x, y) = codes[i], places[i]
         i += 1
-        if code == Path.STOP:
-            break
         if code == Path.CLOSEPOLY:
             parts.append("z")
             here, letter = start, "z"

@@ -4,6 +4,8 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 const PARTS = 10; // of a picture's pixel, in which shapes are written
+// On a slow line a frame takes about 200 ms; with a faster clock, frames would queue up.
+const PLAY_MS = 400;
 const STYLE = `
 .explorer-picture { position: relative; width: fit-content; max-width: 100%;
   border-radius: 6px; overflow: hidden; background: #fff }
@@ -211,6 +213,28 @@ async function unpacked(bytes) {
   }
 }
 
+/** Move a slider to its end step by step while its button is pressed. */
+async function initialize({ model }) {
+  const models = model.get("play").map((id) => model.widget_manager.get_model(id));
+  const [button, slider] = await Promise.all(models);
+  let clock = null;
+  const step = () => {
+    const next = slider.get("value") + slider.get("step");
+    if (next <= slider.get("max")) {
+      slider.set("value", next);
+      slider.save_changes();
+    } else {
+      button.set("value", false);
+      button.save_changes();
+    }
+  };
+  button?.on("change:value", () => {
+    clearInterval(clock);
+    if (button.get("value")) clock = setInterval(step, PLAY_MS);
+  });
+  return () => clearInterval(clock);
+}
+
 /** Host it in a notebook: the kernel's states come in, the pointer's places go out. */
 function render({ model, el }) {
   const box = el.appendChild(document.createElement("div"));
@@ -248,4 +272,4 @@ function render({ model, el }) {
   };
 }
 
-export default { render };
+export default { initialize, render };

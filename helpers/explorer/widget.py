@@ -27,7 +27,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
-from traitlets import Bytes, Dict, Unicode
+from traitlets import Bytes, Dict, List, Unicode
 
 from helpers.explorer import saved
 from helpers.explorer.controls import (
@@ -46,8 +46,6 @@ SHARPNESS = 1.5
 # The caption has room for two lines, and for more on a narrow page. So if a number gets
 # longer, nothing below the caption moves.
 CAPTION_ROOM = "max(2.8em, (1000px - 100vw) * 0.16)"
-# On a slow line a frame takes about 200 ms; with a faster clock, frames would queue up.
-PLAY_INTERVAL_MS = 400
 
 
 class _View(anywidget.AnyWidget):
@@ -60,6 +58,8 @@ class _View(anywidget.AnyWidget):
     error = Unicode().tag(sync=True)
     # The page need not be told what it has just sent.
     pointer = Dict().tag(sync=True, echo_update=False)
+    # The models of a button and of the slider that it plays, or nothing.
+    play = List().tag(sync=True)
 
 
 class Grip(NamedTuple):
@@ -161,17 +161,27 @@ class Explorer(widgets.VBox):
         shown = self._draw_anew(self._start)
         self._words = shown.words
         figure.set_layout_engine("none")  # the layout is final: axes never shift
-        self._view = _View(
-            scene=self.scene, background=webp(self._background), state=_packed(shown)
-        )
-
         reset = widgets.Button(description="Reset", tooltip=f"Reset {label}")
         reset.on_click(lambda _: self.reset())
-        play_parts, self._links = _play(self.controls[play]) if play else ((), ())
+        buttons = [reset]
+        played = []
+        if play:
+            slider = self.controls[play]
+            button = widgets.ToggleButton(
+                description="Play", tooltip=f"Play {slider.description}"
+            )
+            buttons.insert(0, button)
+            played = [button.model_id, slider.model_id]
+        self._view = _View(
+            scene=self.scene,
+            background=webp(self._background),
+            state=_packed(shown),
+            play=played,
+        )
         for control in self.controls.values():
             control.observe(self._on_change, "value")
         heading = widgets.HTML(f"<strong>{html.escape(label)}</strong>")
-        self._buttons = widgets.HBox([*play_parts, reset])
+        self._buttons = widgets.HBox(buttons)
         above = [heading, *self.controls.values(), self._buttons]
         super().__init__([*above, self._view])
         self._view.observe(self._on_pointer, "pointer")
@@ -290,7 +300,7 @@ class Explorer(widgets.VBox):
         """
         for control in self.controls.values():
             control.unobserve(self._on_change, "value")
-        parts = [self, *self._links]
+        parts = [self]
         for part in parts:
             parts.extend(getattr(part, "children", ()))
         for part in reversed(parts):
@@ -451,26 +461,6 @@ def _packed(shown):
 def _said(error):
     """Return what the page says where the picture could not follow its controls."""
     return f"The figure could not be updated. {type(error).__name__}: {error}"
-
-
-def _play(control):
-    """Return a play button, the clock on the page that it starts, and their links."""
-    clock = widgets.Play(
-        value=control.value,
-        min=control.min,
-        max=control.max,
-        step=control.step,
-        interval=PLAY_INTERVAL_MS,
-        layout={"display": "none"},  # its own buttons have no accessible names
-    )
-    button = widgets.ToggleButton(
-        description="Play", tooltip=f"Play {control.description}"
-    )
-    links = (
-        widgets.jslink((button, "value"), (clock, "playing")),
-        widgets.jslink((clock, "value"), (control, "value")),
-    )
-    return (button, clock), links
 
 
 def _check_arguments(label, alt, controls, play):

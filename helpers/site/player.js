@@ -2,7 +2,6 @@
 // build puts view.js before this, whose `mount` shows them as in JupyterLab.
 
 const NEAR = "800px"; // a pack is loaded when its explorer is this near to being seen
-const PLAY_MS = 400; // as in the notebook
 const REST_MS = 500; // words that change faster than this are not read out
 const MARK = "\x01"; // as in pack.py
 const LOOK = `

@@ -128,7 +128,8 @@ LOG = """root => {
 def settle(page, quiet):
     """Wait until nothing more comes to the screen for `quiet` ms, and return the log.
 
-    After a key that changes nothing, it waits ten times as long.
+    After a key that changes nothing, it waits ten times as long. It looks only now and
+    then: to look once a frame would keep the page busy drawing frames.
     """
     page.wait_for_function(
         """quiet => {
@@ -136,6 +137,7 @@ def settle(page, quiet):
           return performance.now() - time > (kind === "key" ? 10 * quiet : quiet);
         }""",
         arg=quiet,
+        polling=50,
     )
     return page.evaluate("log.splice(0)")
 
@@ -293,7 +295,8 @@ def compare_versions(before, only):
                 print(f"{label:36}{cells}", flush=True)
     for kind, pairs in medians.items():
         one, other = (statistics.median(each) for each in zip(*pairs, strict=True))
-        print(f"{kind}: median {one:.1f} to {other:.1f}, ratio {other / one:.2f}")
+        ratio = statistics.median(new / old for old, new in pairs)
+        print(f"{kind}: median {one:.1f} to {other:.1f}, of the ratios {ratio:.2f}")
 
 
 def flickers(server, browser, name):

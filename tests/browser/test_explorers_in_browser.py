@@ -1,5 +1,6 @@
 """Two small explorers by mouse, finger and keyboard, in JupyterLab and Notebook 7."""
 
+import re
 from itertools import pairwise
 from math import log10
 
@@ -189,6 +190,21 @@ def test_play_plays_until_it_is_stopped(two):
     expect(first.caption).to_have_text(caption)
     notebook.page.wait_for_timeout(500)
     assert notebook.ask("now", "first")[0] == values
+
+
+def test_play_ends_at_the_sliders_end(two):
+    _, first, _ = two
+    pressed = re.compile(r"\bmod-active\b")
+    play = first.root.get_by_role("button", name="Play", exact=True)
+    slider = first.control(N, "IntSlider")
+    first.press(slider, "End")
+    first.press(slider, "ArrowLeft")
+    play.press("Enter")
+    expect(play).to_have_class(pressed)
+    expect(play).not_to_have_class(pressed)
+    expect(first.caption).to_have_text("first: m = 5.0, n = 100, black")
+    first.reset.press("Enter")
+    expect(first.caption).to_have_text(f"first: {START}")
 
 
 def test_two_views_of_one_explorer_show_the_same(two):
