@@ -7,8 +7,8 @@ same text made wrong as people make it wrong.
 WRONG = {
     # the slope in sigma squared for the slope in sigma
     "S31": ("by_quadrature.sigma[0]", "by_quadrature.sigma[0] / (2 * sigma)"),
-    # sigma for sigma squared
-    "S32": ("np.diag(sigma_2d**2)", "np.diag(sigma_2d)"),
+    # the variance where SciPy takes sigma
+    "S32": ("logpdf(z_2d, mu_2d, sigma_2d)", "logpdf(z_2d, mu_2d, sigma_2d**2)"),
     # the score in sigma without its 1 / sigma
     "S33": ("(eps_on_grid**2 - 1) / sigma", "(eps_on_grid**2 - 1)"),
 }
