@@ -8,7 +8,7 @@ WRONG = {
     # descent
     "S03": ("0.3 / n, 400", "-0.3 / n, 400"),
     # as printed: p(x | z) p(z) for one z is the marginal
-    "S04": ("right_side.sum(axis=1)", "right_side[:, 0]"),
+    "S04": ("joint_on_plane.sum(axis=1)", "joint_on_plane[:, 0]"),
     # as printed: the density of one dimension
     "S05": ("np.isclose(integral_corrected, 1", "np.isclose(integral_printed, 1"),
     # the median for the mean
