@@ -317,8 +317,9 @@ def flickers(server, browser, name):
             for i in range(FLICKER_MOVES):
                 _, description, kind = controls[i % len(controls)]
                 turn = i // len(controls)
-                # JupyterLab takes the arrows of a list, and goes to another cell.
-                ends = kind in {"Dropdown", "Checkbox"}
+                # JupyterLab takes the arrows of a list, and goes to another cell. A pad
+                # has buttons for its samples.
+                ends = kind in {"Dropdown", "Checkbox", "Pad"}
                 keys = ("End", "Home") if ends else ("ArrowRight", "ArrowLeft")
                 key = keys[turn % 2] if ends else keys[i >= FLICKER_MOVES / 2]
                 explorer.press(explorer.control(description, kind), key, kind)
