@@ -192,3 +192,14 @@ def test_points_too_many_to_copy_make_the_same_climb(kind):
     np.testing.assert_allclose(
         many.log_likelihoods, 8 * copied.log_likelihoods, rtol=1e-11
     )
+
+
+@both_kinds
+def test_in_float32_only_rounding_lowers_the_likelihood(kind):
+    def climb(key):
+        return em.fit(random_start(key, x, 3, kind), x, num_steps=200, tol=0.0)
+
+    x = X.astype(jnp.float32)
+    climbs = jax.vmap(climb)(jax.random.split(jax.random.key(0), 20)).log_likelihoods
+    falls = -jnp.diff(climbs, axis=1) / jnp.abs(climbs[:, 1:])
+    assert 1e-8 < falls.max() < 2e-6

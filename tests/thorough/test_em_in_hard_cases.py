@@ -30,18 +30,6 @@ FULL = SPHERICAL._replace(
 START = {"spherical": SPHERICAL, "full": FULL}
 
 
-def random_start(key, x, k, kind):
-    mean_key, weight_key, scale_key = jax.random.split(key, 3)
-    n, d = x.shape
-    means = x[jax.random.choice(mean_key, n, (k,), replace=False)]
-    covariances = x.var() * jnp.exp(0.5 * jax.random.normal(scale_key, (k,)))
-    if kind == "full":
-        covariances = covariances[:, None, None] * jnp.eye(d, dtype=x.dtype)[None]
-    weights = jax.random.dirichlet(weight_key, jnp.ones(k, x.dtype))
-    start = Mixture(weights, means, covariances)
-    return jax.tree.map(lambda leaf: leaf.astype(x.dtype), start)
-
-
 def both_precisions(start, x, **options):
     """The same numbers fitted in float32 and, since it holds them too, in float64."""
     start = jax.tree.map(jnp.float32, start)
@@ -117,17 +105,6 @@ def test_an_offset_does_not_cost_float32_its_digits(kind, offset):
         result.params.covariances, exact.params.covariances, rtol=2e-5, atol=1e-6
     )
     np.testing.assert_allclose(result.log_likelihoods, exact.log_likelihoods, rtol=2e-6)
-
-
-@both_kinds
-def test_in_float32_only_rounding_lowers_the_likelihood(kind):
-    def climb(key):
-        return em.fit(random_start(key, x, 3, kind), x, num_steps=200, tol=0.0)
-
-    x = X.astype(jnp.float32)
-    climbs = jax.vmap(climb)(jax.random.split(jax.random.key(0), 20)).log_likelihoods
-    falls = -jnp.diff(climbs, axis=1) / jnp.abs(climbs[:, 1:])
-    assert 1e-8 < falls.max() < 2e-6
 
 
 def test_a_narrow_component_is_fitted_as_by_iterate():
