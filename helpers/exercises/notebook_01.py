@@ -342,7 +342,7 @@ def _divisor_hint(divisor):
 
 
 EXERCISES = {
-    "log_sum_exp": LOG_SUM_EXP,
     "score": SCORE,
     "variance_estimate": Experiment(_judge_variance),
+    "log_sum_exp": LOG_SUM_EXP,
 }
