@@ -28,6 +28,7 @@ compiled program itself.
 import dis
 import functools
 import itertools
+import os
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -37,6 +38,9 @@ import jax
 import numpy as np
 import optax
 
+# In a notebook XLA does not optimise, because most programs run only a few times: see
+# `course.QUICK`. For the epochs of a training it does, and they take half the time.
+OPTIMISED = {"xla_backend_optimization_level": 1}
 # How many programs are kept; each takes about a megabyte.
 KEPT = 32
 # A NumPy array can be written to, so it is compared entry by entry. One that is larger
@@ -80,15 +84,15 @@ def run(function, constants, **arguments):
 
 
 def compiled(function, **constants):
-    """Return `function` with these constants, compiled.
+    """Return `function` with these constants, compiled for long loops.
 
     If the constants are made of the same as in an earlier call, it is the same program.
-    If one of them is Unknown, each call compiles again; so use this for long loops.
+    If one of them is Unknown, each call compiles again.
     """
     try:
-        return _current_program(function, Recipe(constants)).compiled
+        return _current_program(function, Recipe(constants), is_loop=True).compiled
     except Unknown:
-        return jax.jit(functools.partial(function, **constants))
+        return _jit(functools.partial(function, **constants), is_loop=True)
 
 
 class Unknown(Exception):
@@ -140,8 +144,16 @@ class Program(NamedTuple):
     first_of_its_code: bool
 
 
-def _current_program(function, recipe):
-    program = _program(function, recipe)
+def _jit(function, is_loop):
+    flags = os.environ.get("XLA_FLAGS", "")
+    _, _, level = flags.rpartition("--xla_backend_optimization_level=")
+    not_optimised = level.startswith("0")
+    options = OPTIMISED if is_loop and not_optimised else None
+    return jax.jit(function, compiler_options=options)
+
+
+def _current_program(function, recipe, is_loop=False):
+    program = _program(function, recipe, is_loop)
     # For arguments of another shape JAX traces the function again. Then it must see the
     # functions of this call: those of an earlier, equal call may have changed since.
     program.recipe.constants = recipe.constants
@@ -149,11 +161,13 @@ def _current_program(function, recipe):
 
 
 @functools.lru_cache(maxsize=KEPT)
-def _program(function, recipe):
+def _program(function, recipe, is_loop):
     alike = [_code(recipe.constants[name], part) for name, part in recipe.parts]
     return Program(
         recipe=recipe,
-        compiled=jax.jit(lambda *args, **kw: function(*args, **kw, **recipe.constants)),
+        compiled=_jit(
+            lambda *args, **kw: function(*args, **kw, **recipe.constants), is_loop
+        ),
         calls=itertools.count(),
         first_of_its_code=next(_programs_of(function, *alike)) == 0,
     )

@@ -32,10 +32,13 @@ __all__ = [
 ]
 
 # One entry per version of jaxlib, because XLA ends the process if it does not know a
-# flag. Compiling takes half the time with the older code generator, and also with less
-# optimisation.
+# flag. Compiling takes half the time with the older code generator, and much less again
+# without optimisation; and a small program is not worth dividing among processors.
+# Trainings and large fits are optimised all the same: see `_functions.OPTIMISED` and
+# `_fast.climb.SLOW_TO_COMPILE`.
 QUICK = {
-    "0.10": "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=1"
+    "0.10": "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0 "
+    "--xla_cpu_parallel_codegen_split_count=1"
 }
 
 # The six notebooks together fill about a tenth of it.
@@ -72,9 +75,10 @@ def for_small_problems() -> None:
     """Let XLA compile in about half the time, to programs that run more slowly.
 
     The problems in the notebooks are so small that most of the time is spent compiling.
-    For large problems these settings are worse: EM on many points would take 2 to 4
-    times as long. Long chains of operations (hundreds of them) also compile more slowly
-    than with JAX's defaults.
+    For large problems these settings are worse: a loop over many points can take 2 to 4
+    times as long. So `vae.fit`, and `em.fit` on many points, do without them. Long
+    chains of operations (hundreds of them) also compile more slowly than with JAX's
+    defaults.
 
     XLA reads its flags once, so call this before JAX's first computation. Flags that
     are already in the environment variable XLA_FLAGS are kept and take precedence. For

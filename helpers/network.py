@@ -95,9 +95,13 @@ def init(key: Key[Array, ""], sizes: Sizes) -> MLP:
     """
     shapes = list(itertools.pairwise(sizes))
     keys = jax.random.split(key, len(shapes))
+    # As many numbers for every layer as the largest takes: one random draw compiles
+    # much faster than one per layer.
+    most = max(inputs * outputs for inputs, outputs in shapes)
+    numbers = jax.vmap(lambda key: jax.random.normal(key, (most,)))(keys)
     weights = tuple(
-        jax.random.normal(key, (inputs, outputs)) / jnp.sqrt(inputs)
-        for key, (inputs, outputs) in zip(keys, shapes, strict=True)
+        row[: inputs * outputs].reshape(inputs, outputs) / jnp.sqrt(inputs)
+        for row, (inputs, outputs) in zip(numbers, shapes, strict=True)
     )
     biases = tuple(jnp.zeros(outputs) for _, outputs in shapes)
     return MLP(weights, biases)

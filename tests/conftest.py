@@ -75,11 +75,7 @@ def pytest_configure():
     # test_scale.py and the benchmarks run programs as XLA makes them by default.
     from helpers import course  # only after jaxtyping's checks are in place
 
-    given = "XLA_FLAGS" in os.environ
     course.for_small_problems()
-    if not given and "XLA_FLAGS" in os.environ:  # a jaxlib whose flags are known
-        # Compile on one thread, because the other processor runs other tests.
-        os.environ["XLA_FLAGS"] += " --xla_cpu_parallel_codegen_split_count=1"
 
 
 def pytest_addoption(parser):
