@@ -4,6 +4,12 @@
 It takes a quarter of an hour, with `--no-flicker` two minutes. With `--before FOLDER`
 it compares every explorer with that of another checkout instead, both on one line.
 Do nothing else on the machine meanwhile.
+
+With `--before`, keys are pressed as a person presses them. Single keys all go in one
+direction, and between two keys on one page there are at least `PAUSE` seconds: the next
+picture can be drawn meanwhile. Then a key is held down, which repeats it every `REPEAT`
+seconds: first back, then forth, and so on. What is measured then is the time from the
+last of these keys to the settled picture, whose caption must be the kernel's.
 """
 
 import argparse
@@ -12,6 +18,7 @@ import shutil
 import statistics
 import sys
 import tempfile
+import time
 from base64 import b64decode
 from pathlib import Path
 
@@ -32,6 +39,8 @@ from lab import (
 )
 
 MOVES, PAIRED, BURST, FLICKER_MOVES = 30, 15, 40, 100
+# Of a person's keys, in s, and how often a key is held down for how many repetitions.
+PAUSE, REPEAT, HOLDS, HELD = 0.25, 0.033, 4, 12
 HEIGHT = 1200  # of the page: an explorer is in view as a whole
 # There and back 150 ms.
 SLOW = {"delay": 0.075, "rate": 20e6}
@@ -221,11 +230,28 @@ def compare(server, browser, url, quiet, slow_down=lambda: None):
     return found
 
 
-def in_turn(servers, browser, name, line):
-    """Return for each explorer of a notebook ms, bytes and kernel ms of two versions.
+def hold_key(notebook, explorer, key):
+    """Hold a key, and return ms from its last repetition to the settled picture."""
+    start = time.perf_counter()
+    for turn in range(HELD):
+        ahead = start + turn * REPEAT - time.perf_counter()
+        notebook.page.wait_for_timeout(1000 * max(0, ahead))
+        notebook.page.keyboard.down(key)
+    notebook.page.keyboard.up(key)
+    log = settle(notebook.page, 600)
+    _, caption = notebook.ask("now", explorer.label)
+    assert explorer.caption.inner_text() == caption, f"{explorer.label}: {caption}"
+    last = max(moment for kind, moment in log if kind == "key")
+    # If the picture is there before the last key, that key was beyond the slider's end.
+    return max(0, log[-1][1] - last)
 
-    Both are open, and keys go to one and the other in turn: whatever else the machine
-    does meets both.
+
+def in_turn(servers, browser, name, line):
+    """Return for each explorer of a notebook what two versions of it take.
+
+    That is in ms from a key to the picture, bytes, ms of the kernel, and ms when a key
+    was held. Both are open, and keys go to one and the other in turn: whatever else the
+    machine does meets both.
     """
     found = {}
     with contextlib.ExitStack() as stack:
@@ -251,19 +277,32 @@ def in_turn(servers, browser, name, line):
                 explorer.control(description, kind).focus()
                 explorer.root.evaluate(LOG)
                 sizes.append(sizes_carried(notebook.page))
+            pressed = [0, 0]
             for turn in range(PAIRED + 2):
-                for notebook, each, size in zip(notebooks, times, sizes, strict=True):
+                for which, (notebook, each, size) in enumerate(
+                    zip(notebooks, times, sizes, strict=True)
+                ):
+                    rest = pressed[which] + PAUSE - time.perf_counter()
+                    notebook.page.wait_for_timeout(1000 * max(0, rest))
+                    pressed[which] = time.perf_counter()
                     notebook.page.keyboard.press("ArrowRight")
                     log = settle(notebook.page, 200)
                     if turn < 2:  # the first fill caches
                         size.clear()
                     elif any(kind != "key" for kind, _ in log):
                         each.append(log[-1][1] - log[0][1])
+            sizes = [sum(size) / PAIRED for size in sizes]
+            held = [], []
+            for turn in range(HOLDS):
+                key = ("ArrowLeft", "ArrowRight")[turn % 2]
+                for notebook, each in zip(notebooks, held, strict=True):
+                    each.append(hold_key(notebook, notebook.explorer(label), key))
             kernel = [notebook.ask("kernel_times", label) for notebook in notebooks]
             found[label] = [
                 [statistics.median(each) for each in times],
-                [sum(size) / PAIRED for size in sizes],
+                sizes,
                 [statistics.median(each) for each in kernel],
+                [statistics.median(each) for each in held],
             ]
     return found
 
@@ -271,6 +310,7 @@ def in_turn(servers, browser, name, line):
 def compare_versions(before, only):
     """Print the times of the previous version and of this one, for each explorer."""
     kinds = ("local, ms", "80 ms line, ms", "bytes a move", "kernel, ms")
+    kinds += ("held, local, ms", "held, line, ms")
     medians = {kind: [] for kind in kinds}
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -287,8 +327,9 @@ def compare_versions(before, only):
                 continue
             local = in_turn((old, new), browser, path.name, line=False)
             late = in_turn((old, new), browser, path.name, line=True)
-            for label, (here, size, kernel) in local.items():
-                pairs = here, late[label][0], size, kernel
+            for label, (here, size, kernel, held) in local.items():
+                far, _, _, held_far = late[label]
+                pairs = here, far, size, kernel, held, held_far
                 for kind, pair in zip(kinds, pairs, strict=True):
                     medians[kind].append(pair)
                 cells = "".join(f"{a:12.1f} to{b:8.1f}" for a, b in pairs)
@@ -297,6 +338,7 @@ def compare_versions(before, only):
         one, other = (statistics.median(each) for each in zip(*pairs, strict=True))
         ratio = statistics.median(new / old for old, new in pairs)
         print(f"{kind}: median {one:.1f} to {other:.1f}, of the ratios {ratio:.2f}")
+    print(f"At least {1000 * PAUSE:.0f} ms between two single keys on a page.")
 
 
 def flickers(server, browser, name):
