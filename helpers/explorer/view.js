@@ -219,10 +219,6 @@ function modelsIn(model, name) {
   return Promise.all(model.get(name).map((id) => manager.get_model(id)));
 }
 
-// What the kernel takes for the same number, this does too: see `_same` in widget.py.
-const near = (a, b) =>
-  a === b || Math.abs(a - b) <= 1e-9 * Math.max(Math.abs(a), Math.abs(b)) + 1e-13;
-
 /** Move a slider to its end step by step while its button is pressed. */
 async function initialize({ model }) {
   const [button, slider] = await modelsIn(model, "play");
@@ -244,6 +240,12 @@ async function initialize({ model }) {
   return () => clearInterval(clock);
 }
 
+// Whatever the kernel takes for the same value, this does too: see `_same` in widget.py.
+function near(a, b) {
+  if (typeof a !== "number" || typeof b !== "number") return a === b;
+  return Math.abs(a - b) <= 1e-9 * Math.max(Math.abs(a), Math.abs(b)) + 1e-13;
+}
+
 /** Host it in a notebook: the kernel's states come in, the pointer's places go out. */
 async function render({ model, el }) {
   const box = el.appendChild(document.createElement("div"));
@@ -254,7 +256,7 @@ async function render({ model, el }) {
   const controls = await modelsIn(model, "controls");
   const placeOf = (control) => control.get("index") ?? control.get("value") ?? null;
   const fits = ({ at }) => at?.every((place, i) => near(place, placeOf(controls[i])));
-  // Of two that fit, the one that is shown was drawn later.
+  // Of two that fit, the one that the kernel shows was drawn later.
   const fitting = () => {
     const names = ["first", "second"];
     if (model.get("shown") === "second") names.reverse();
@@ -269,12 +271,12 @@ async function render({ model, el }) {
     Object.assign(state, await unpacked(chosen.state));
     if (turn === latest) await view.show(state);
   };
-  // The state that fits the controls is shown, wherever it comes from. If none does,
-  // the controls are ahead of the kernel, and what it has shown last is shown.
+  // The state that fits the controls is shown, even before the kernel has heard of them.
+  // While none fits, the newest that the kernel was asked for is shown.
   const choose = (otherwise) => {
     const before = chosen;
     chosen = fitting() ?? otherwise;
-    return chosen === before ? undefined : show();
+    if (chosen !== before) show();
   };
   const arrive = (name) => choose(name === model.get("shown") ? model.get(name) : chosen);
   const renew = async () => {

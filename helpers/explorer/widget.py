@@ -135,7 +135,9 @@ class Explorer(widgets.VBox):
         figure: the Matplotlib figure, already drawn; artists that move have
             `animated=True`.
         draw: a function that is called with one keyword argument per control. It moves
-            the artists and returns the caption, a sentence with the numbers shown.
+            the artists and returns the caption, a sentence with the numbers shown. It
+            does nothing else, because it is also called for values that the controls
+            may have next.
         controls: one widget per name, each with a description: see `controls`.
         label: the name of the explorer. A new explorer with the same label replaces the
             old one, so a cell can be run again.
