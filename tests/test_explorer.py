@@ -486,6 +486,18 @@ def test_nothing_is_drawn_ahead_while_states_are_recorded(counted):
     assert draws == [5, 6, 6, 9, 6]
 
 
+def test_a_replaced_explorer_draws_nothing_ahead(build, counted):
+    shown, draws = counted
+
+    async def move_and_replace():
+        move(shown, n=6)
+        build(plt.figure(), lambda n: f"{n}", {"n": slider("n", 0, 9, 1)})
+        await asyncio.sleep(0)
+
+    asyncio.run(move_and_replace())
+    assert draws == [5, 6]
+
+
 def test_an_error_ahead_is_shown_only_once_the_controls_are_there(counted):
     shown, draws = counted
     move(shown, n=10)

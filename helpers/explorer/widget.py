@@ -348,6 +348,7 @@ class Explorer(widgets.VBox):
         """
         for control in self.controls.values():
             control.unobserve(self._on_change, "value")
+        self._following = False  # nor is anything drawn ahead any more
         parts = [self]
         for part in parts:
             parts.extend(getattr(part, "children", ()))
@@ -422,16 +423,16 @@ class Explorer(widgets.VBox):
         """Return what these values will show, or None if that has to be awaited."""
         try:
             words = self._pose(values)
-            if not self._figure.stale:
-                return Shown(words, self._shapes(), self._background)
-            # The background would be sent to and fro, so this explorer is not drawn
-            # ahead any more. The figure stays stale: the next move draws all of it.
-            self._can_look_ahead = False
-            self._pose(self._drawn)
+            if self._figure.stale:
+                # The background would be sent to and fro, so this explorer is never
+                # drawn ahead again. It stays stale: the next move draws all of it.
+                self._can_look_ahead = False
+                self._pose(self._drawn)
+                return None
+            return Shown(words, self._shapes())
         except Exception:
             # If the controls get there, the error is raised and shown then.
             return None
-        return None
 
     def _on_pointer(self, change):
         """Move the controls to the coordinates of the pointer."""

@@ -5,11 +5,11 @@ It takes a quarter of an hour, with `--no-flicker` two minutes. With `--before F
 it compares every explorer with that of another checkout instead, both on one line.
 Do nothing else on the machine meanwhile.
 
-With `--before`, keys are pressed as a person presses them: on one page `PAUSE` seconds
-or more pass between two keys, in which the next picture can be drawn. First all of them
-go in one direction, which is what the times without a word are of. Then each turns
-round. Then a key is held down, which repeats it every `REPEAT` seconds, and the time is
-that from the last repetition to the settled picture; its caption must be the kernel's.
+Keys are pressed as a person presses them: after a key, a page is left alone for longer
+than `PAUSE` seconds, in which the kernel can send the next picture ahead. All go in one
+direction. With `--before`, there are also keys that each turn round, and a key that is
+held down, which repeats it every `REPEAT` seconds. For this one the time is that from
+its last repetition to the settled picture, whose caption must be the kernel's.
 """
 
 import argparse

@@ -18,6 +18,7 @@ from helpers import plotting
 from helpers.explorer import Explorer, choice, slider
 
 calls = []
+mark = ""
 
 def explore(label):
     figure, axes = plotting.subplots(1, 2, figsize=(8, 3))
@@ -35,7 +36,7 @@ def explore(label):
         image.set_data(np.eye(8) * n / 100)
         if axes[1].get_title() != color:
             axes[1].set_title(color)
-        return f"{label}: m = {m:.1f}, n = {n}, {color}"
+        return f"{label}: m = {m:.1f}, n = {n}, {color}{mark}"
 
     controls = {
         "m": slider("m (minutes)", 0.0, 10.0, 5.0, step=0.1),
@@ -227,6 +228,21 @@ def test_an_error_is_shown_also_where_it_came_up_ahead(two):
     first.press(slider, "ArrowLeft")
     expect(first.error).to_have_count(0)
     expect(first.caption).to_have_text("first: m = 5.0, n = 12, black")
+
+
+def test_what_a_cell_has_changed_is_not_shown_as_it_was_ahead(two):
+    notebook, first, _ = two
+    control = first.control(N, "IntSlider")
+    for n in (11, 10):
+        first.press(control, "ArrowLeft")
+        expect(first.caption).to_have_text(f"first: m = 5.0, n = {n}, black")
+    notebook.settled("first")
+    notebook.client.execute("mark = '!'", reply=True, timeout=60)
+    first.press(control, "ArrowLeft")
+    expect(first.caption).to_have_text("first: m = 5.0, n = 9, black!")
+    notebook.client.execute("mark = ''", reply=True, timeout=60)
+    first.press(control, "ArrowLeft")
+    expect(first.caption).to_have_text("first: m = 5.0, n = 8, black")
 
 
 def test_two_views_of_one_explorer_show_the_same(two):
