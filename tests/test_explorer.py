@@ -549,6 +549,33 @@ def test_a_state_over_an_old_background_is_taken_from_the_page(waves):
     assert slots(shown).keys() == {(0.5, 4, 1, 1, True)}
 
 
+def test_what_was_taken_from_the_page_is_sent_again(waves):
+    shown, direct = waves(), waves(label="direct", peaks=5)
+    move_when_idle(shown, {"peaks": 4})
+    move(shown, curve="cosine")
+    move(shown, curve="sine")
+    move_when_idle(shown, {"peaks": 5})
+    assert shown._view.state == direct._view.state
+
+
+def test_a_move_after_an_error_that_another_control_mends_is_not_one_step(build):
+    draws = []
+
+    def draw(high, low):
+        draws.append((high, low))
+        if low >= high:
+            raise ValueError("low is not below high")
+        return f"{low} to {high}"
+
+    controls = {"high": slider("High", 0, 9, 2), "low": slider("Low", 0, 9, 1)}
+    shown = build(plt.figure(), draw, controls)
+    with pytest.raises(ValueError, match="below"):
+        move_when_idle(shown, {"high": 1})
+    move_when_idle(shown, {"low": 0})
+    assert draws == [(2, 1), (1, 1), (1, 0)]
+    assert shown.caption == "0 to 1"
+
+
 def test_what_was_drawn_ahead_of_another_cell_is_drawn_again(counted, monkeypatch):
     """The cell may have changed a function that `draw` calls."""
     shown, draws = counted

@@ -427,7 +427,6 @@ class Explorer(widgets.VBox):
                 # The background would be sent to and fro, so this explorer is never
                 # drawn ahead again. It stays stale: the next move draws all of it.
                 self._can_look_ahead = False
-                self._pose(self._drawn)
                 return None
             return Shown(words, self._shapes())
         except Exception:
