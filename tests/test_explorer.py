@@ -502,7 +502,7 @@ def test_an_error_ahead_is_shown_only_once_the_controls_are_there(counted):
     shown, draws = counted
     move(shown, n=10)
     move_when_idle(shown, {"n": 11}, {"n": 12})
-    assert draws[-1] == 13
+    assert draws[-2:] == [13, 12]  # and back again
     assert shown.status == shown._view.error == ""
     assert shown.caption == state(shown)["words"] == "other 12 at 1"
     at_12 = shown.picture
@@ -927,6 +927,21 @@ def test_of_two_places_the_nearer_is_taken_and_kept(held):
     point(shown, axes, 0.3, 1.0, press=3)
     assert (values(shown)["a"], values(shown)["b"]) == (8, 6)
     assert (values(shown)["c"], values(shown)["d"]) == (pytest.approx(10**-0.52), 1)
+
+
+def test_the_pointer_is_measured_in_the_limits_that_are_shown_not_those_ahead(build):
+    figure, axes = plt.subplots()
+
+    def draw(n, a):
+        axes.set_xlim(0, n)
+        return f"{a:.1f} of {n}"
+
+    controls = {"n": slider("n", 1, 9, 5), "a": slider("a", 0.0, 9.0, 1.0, step=0.1)}
+    shown = build(figure, draw, controls, drag=(axes, "a"))
+    move_when_idle(shown, {"n": 6})
+    left, _, width, _ = shown._view.scene["axes"][0]["box"]
+    shown._view.pointer = {"press": 2, "x": left + width / 3, "y": 0.5}
+    assert shown.caption == "2.0 of 6"
 
 
 def test_only_the_axes_that_are_named_take_the_pointer(held):

@@ -421,17 +421,18 @@ class Explorer(widgets.VBox):
 
     def _drawn_ahead(self, values):
         """Return what these values will show, or None if that has to be awaited."""
-        try:
+        with contextlib.suppress(Exception):  # shown once the controls are there
             words = self._pose(values)
-            if self._figure.stale:
-                # The background would be sent to and fro, so this explorer is never
-                # drawn ahead again. It stays stale: the next move draws all of it.
-                self._can_look_ahead = False
-                return None
-            return Shown(words, self._shapes())
-        except Exception:
-            # If the controls get there, the error is raised and shown then.
-            return None
+            if not self._figure.stale:
+                return Shown(words, self._shapes())
+        if self._figure.stale:
+            # The background would be sent to and fro: never draw ahead again here.
+            self._can_look_ahead = False
+        # Limits of axes may have changed, in which the pointer's place is measured. The
+        # figure stays stale, so the next move draws all of it.
+        with contextlib.suppress(Exception):
+            self._pose(self._drawn)
+        return None
 
     def _on_pointer(self, change):
         """Move the controls to the coordinates of the pointer."""
