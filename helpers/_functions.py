@@ -39,7 +39,8 @@ import numpy as np
 import optax
 
 # In a notebook XLA does not optimise, because most programs run only a few times: see
-# `course.QUICK`. For the epochs of a training it does, and they take half the time.
+# `course.QUICK`. It does for long loops: they take half the time, and sums are rounded
+# less, because several of their parts are added up at once.
 OPTIMISED = {"xla_backend_optimization_level": 1}
 # How many programs are kept; each takes about a megabyte.
 KEPT = 32
@@ -92,7 +93,7 @@ def compiled(function, **constants):
     try:
         return _current_program(function, Recipe(constants), is_loop=True).compiled
     except Unknown:
-        return _jit(functools.partial(function, **constants), is_loop=True)
+        return optimised(functools.partial(function, **constants))
 
 
 class Unknown(Exception):
@@ -144,12 +145,16 @@ class Program(NamedTuple):
     first_of_its_code: bool
 
 
-def _jit(function, is_loop):
+def optimised(function, **options):
+    """Return `jax.jit(function, **options)` for long loops, optimised in any case.
+
+    Call this after XLA's flags have been set. The result may not be called inside
+    another program, which has settings of its own.
+    """
     flags = os.environ.get("XLA_FLAGS", "")
     _, _, level = flags.rpartition("--xla_backend_optimization_level=")
-    not_optimised = level.startswith("0")
-    options = OPTIMISED if is_loop and not_optimised else None
-    return jax.jit(function, compiler_options=options)
+    settings = OPTIMISED if level.startswith("0") else None
+    return jax.jit(function, compiler_options=settings, **options)
 
 
 def _current_program(function, recipe, is_loop=False):
@@ -163,10 +168,11 @@ def _current_program(function, recipe, is_loop=False):
 @functools.lru_cache(maxsize=KEPT)
 def _program(function, recipe, is_loop):
     alike = [_code(recipe.constants[name], part) for name, part in recipe.parts]
+    compile_it = optimised if is_loop else jax.jit
     return Program(
         recipe=recipe,
-        compiled=_jit(
-            lambda *args, **kw: function(*args, **kw, **recipe.constants), is_loop
+        compiled=compile_it(
+            lambda *args, **kw: function(*args, **kw, **recipe.constants)
         ),
         calls=itertools.count(),
         first_of_its_code=next(_programs_of(function, *alike)) == 0,

@@ -1,28 +1,16 @@
 """The setup in a first cell: fast compiling, and programs kept for the next kernel."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import jax
 import jaxlib
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import platformdirs
 import pytest
 
 from helpers import course
-
-# A kernel as a reader starts it, without the settings of these tests.
-OURS = ("COVERAGE", "COURSE_", "JAX_", "MPLBACKEND", "XLA_")
-
-
-def without_settings(**environment):
-    """Return the environment of this process, without what the tests have set."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(OURS)}
-    return kept | {k: str(v) for k, v in environment.items()}
 
 
 def flags_after(monkeypatch, version, given):
@@ -215,24 +203,6 @@ def test_a_program_that_another_kernel_just_removed_is_no_error(home, monkeypatc
     (folder / "gone-cache").symlink_to(folder / "nowhere")
     course.keep_compiled_programs()
     assert jax.config.jax_compilation_cache_dir
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="others have folders of their own")
-@pytest.mark.parametrize("given", [True, False])
-def test_the_folder_is_where_the_user_keeps_caches(tmp_path, given):
-    code = "import jax; from helpers import course; course.start()"
-    code += "; print(jax.config.jax_compilation_cache_dir)"
-    environment = without_settings(HOME=tmp_path, PYTHONDONTWRITEBYTECODE=1)
-    # Matplotlib would make a list of all fonts for a new user, which takes long.
-    environment["MPLCONFIGDIR"] = matplotlib.get_configdir()
-    environment.pop("XDG_CACHE_HOME", None)
-    if given:
-        environment["XDG_CACHE_HOME"] = str(tmp_path / "elsewhere")
-    expected = tmp_path / ("elsewhere" if given else ".cache")
-    run = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
-    )
-    assert run.stdout.startswith(f"{expected / 'mle-em-vae-companion'}{os.sep}jaxlib-")
 
 
 def test_programs_are_forgotten_only_beyond_the_memory_allowed():

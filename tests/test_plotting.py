@@ -3,10 +3,6 @@
 import html
 import io
 import itertools
-import json
-import os
-import subprocess
-import sys
 from base64 import b64decode
 from types import SimpleNamespace
 
@@ -310,55 +306,6 @@ def test_without_a_kernel_the_words_are_printed(axes, capsys):
     plotting.show(axes.figure, alt="A line that rises.")
     assert capsys.readouterr().out == "[Figure: A line that rises.]\n"
     assert not plt.fignum_exists(axes.figure.number)
-
-
-# The styles that turned digits upside down, hid titles and made cells fail.
-MATPLOTLIBRC = """
-backend: svg
-image.origin: lower
-text.usetex: True
-text.color: white
-axes.facecolor: black
-axes.labelcolor: white
-axes.prop_cycle: cycler("color", ["w", "y"])
-figure.facecolor: black
-figure.figsize: 1, 1
-font.size: 5
-lines.linestyle: --
-savefig.facecolor: black
-savefig.format: pdf
-xtick.color: white
-"""
-SETTINGS = """
-import json
-import matplotlib
-from helpers import plotting
-
-before = dict(matplotlib.rcParams)
-plotting.use_course_style()
-after = dict(matplotlib.rcParams)
-print(json.dumps([{k: str(each[k]) for k in each} for each in (before, after)]))
-"""
-
-
-def test_whatever_the_users_matplotlibrc_says_only_the_backend_stays(tmp_path):
-    def settings(text):
-        """Return those of a Python with this matplotlibrc, before and after."""
-        path = tmp_path / "matplotlibrc"
-        path.write_text(text)
-        environment = {**os.environ, "MATPLOTLIBRC": str(path)}
-        environment.pop("MPLBACKEND", None)
-        command = [sys.executable, "-c", SETTINGS]
-        return json.loads(subprocess.check_output(command, text=True, env=environment))
-
-    _, usual = settings("backend: agg\n")
-    before, after = settings(MATPLOTLIBRC)
-    assert before["image.origin"] == "lower"  # it was read
-    assert before["text.usetex"] == "True"
-    assert after.pop("backend") == "svg"
-    assert usual.pop("backend") == "agg"
-    assert after == usual
-    assert after["image.origin"] == "upper"
 
 
 def test_course_style_holds_for_later_figures():

@@ -5,7 +5,7 @@ both methods need (the E-step), then asks the method for the next parameters: `_
 applies the M-step, `_ascent` lets an optimiser follow the gradient.
 """
 
-from functools import partial
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +17,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Bool, Float, Int
 
+from helpers import _functions
 from helpers._fast import sufficient
 from helpers._fast.sufficient import Components
 from helpers.mixture import Mixture
@@ -94,10 +95,12 @@ def climb(params, x, limits, options):
     If the points are spread over several devices, each device runs the same loop on its
     own points.
     """
-    large = x.size * len(params.weights) >= LARGE
-    # Inside a larger program, or inside `vmap`, the settings of that program apply.
-    large = large and not inside_another_program(params, x, *limits)
-    program = _slowly_compiled if large else _quickly_compiled
+    if inside_another_program(params, x, *limits):
+        program = _part_of_another  # whose settings apply, also inside `vmap`
+    elif x.size * len(params.weights) >= LARGE:
+        program = _slowly_compiled
+    else:
+        program = _optimised()
     return program(params, x, limits, options, _spread(x))
 
 
@@ -138,10 +141,15 @@ def of_one_dtype(params, x, *others):
 
 
 _VERSION = ".".join(jaxlib.__version__.split(".")[:2])
-_quickly_compiled = jax.jit(_climb, static_argnums=(3, 4))
+_part_of_another = jax.jit(_climb, static_argnums=(3, 4))
 _slowly_compiled = jax.jit(
     _climb, static_argnums=(3, 4), compiler_options=SLOW_TO_COMPILE.get(_VERSION)
 )
+
+
+@functools.cache
+def _optimised():
+    return _functions.optimised(_climb, static_argnums=(3, 4))
 
 
 def _climb_here(params, x, limits, options, n, axis):
@@ -256,7 +264,7 @@ def advanced(climb, sums, components, proposed, limits, options, axis=()):
         stop = stop | collapsed.any()
     return Climb(
         step=jnp.where(stop, climb.step, climb.step + 1),
-        state=jax.tree.map(partial(jnp.where, stop), climb.state, proposed),
+        state=jax.tree.map(functools.partial(jnp.where, stop), climb.state, proposed),
         log_likelihood=sums.log_likelihood,
         history=climb.history.at[climb.step].set(sums.log_likelihood),
         lost=sums.counts < 0.5,

@@ -35,8 +35,8 @@ import jax
 from IPython import get_ipython
 
 # Seconds of processor time for one call of `run`, including compiling. On a slow
-# server, the right answers in tests/test_exercises.py (plain loops included) take at
-# most a sixth of it, even the first time, when JAX compiles for them.
+# server, the right answers in tests/thorough/given_answers.py (plain loops included)
+# take at most a sixth of it, even the first time, when JAX compiles for them.
 SECONDS = 15.0
 # A call may take PATIENCE times SECONDS on the clock, since other programs may be using
 # the processor. Importing modules may take as long again.

@@ -5,16 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from em_cases import X, assert_close, blobs, both_kinds
 from jax.flatten_util import ravel_pytree
 
-from helpers import data, em
+from helpers import em
 from helpers.mixture import Mixture
-
-both_kinds = pytest.mark.parametrize("kind", ["spherical", "full"])
-
-
-def assert_close(one, other, **tolerance):
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **tolerance), one, other)
 
 
 def random_start(key, x, k, kind):
@@ -29,14 +24,6 @@ def random_start(key, x, k, kind):
     return jax.tree.map(lambda leaf: leaf.astype(x.dtype), start)
 
 
-def geyser():
-    x = jnp.array(data.old_faithful())
-    return (x - x.mean(axis=0)[None, :]) / x.std(axis=0)[None, :]
-
-
-X = geyser()
-
-
 def two_components(kind):
     variances = jnp.array([0.5, 1.0])
     if kind == "full":
@@ -46,7 +33,7 @@ def two_components(kind):
 
 
 @both_kinds
-@pytest.mark.parametrize("n", [15, 16, 17])
+@pytest.mark.parametrize("n", [15, 16, 17, 33])
 def test_chunks_do_not_change_the_climb(kind, n):
     start = random_start(jax.random.key(1), X, 2, kind)
     one = em.fit(start, X[:n], num_steps=3, tol=0.0, chunk_size=n)
@@ -105,13 +92,6 @@ def test_no_step_of_em_goes_down(kind, d):
     assert (results.num_steps / 60).mean() > 0.8
     assert (results.num_steps == 60).mean() > 0.7
     assert (steps / sizes).min() >= -1e-11
-
-
-def blobs(distance):
-    x = jax.random.normal(jax.random.key(5), (400, 2))
-    x = x + jnp.where(jnp.arange(400) < 200, distance, 0)[:, None]
-    means = jnp.array([[0.0, 0.0], [distance, distance]])
-    return x, Mixture(jnp.array([0.5, 0.5]), means, jnp.ones(2))
 
 
 @pytest.fixture(params=[1.5, 3.0])

@@ -4,30 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from em_cases import KINDS, SPHERICAL, START, X, both_kinds
 from sklearn import datasets
 
-from helpers import data, em, mixture
+from helpers import em, mixture
 from helpers.mixture import Mixture
-
-KINDS = ["spherical", "full"]
-both_kinds = pytest.mark.parametrize("kind", KINDS)
-
-
-def geyser():
-    x = jnp.array(data.old_faithful())
-    return (x - x.mean(axis=0)[None, :]) / x.std(axis=0)[None, :]
-
-
-X = geyser()
-SPHERICAL = Mixture(
-    jnp.array([0.5, 0.3, 0.2]),
-    jnp.array([[-1.0, -1.0], [1.0, 0.5], [0.2, 0.9]]),
-    jnp.array([0.5, 1.0, 0.3]),
-)
-FULL = SPHERICAL._replace(
-    covariances=SPHERICAL.covariances[:, None, None] * jnp.eye(2)[None]
-)
-START = {"spherical": SPHERICAL, "full": FULL}
 
 
 def both_precisions(start, x, **options):
