@@ -1,5 +1,6 @@
 """The explorer: its pixels, its captions and what it sends to the page."""
 
+import asyncio
 import gc
 import io
 import json
@@ -7,6 +8,7 @@ import re
 import weakref
 import zlib
 from base64 import b64decode
+from types import SimpleNamespace
 
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
@@ -18,6 +20,7 @@ from PIL import Image
 
 from helpers.explorer import Explorer, choice, positions, saved, slider
 from helpers.explorer import widget as explorer
+from helpers.explorer.controls import onwards
 
 
 def toggle(label, value=False):
@@ -320,6 +323,302 @@ def test_an_error_disappears_once_draw_works_again(build):
         again()
         assert shown.status == shown._view.error == ""
     assert shown.caption == "a = -2.00"
+
+
+def move_when_idle(shown, *moves):
+    """Set controls, and after each move leave the loop time for what is drawn ahead."""
+
+    async def move_all():
+        for values in moves:
+            move(shown, **values)
+            await asyncio.sleep(0)
+
+    asyncio.run(move_all())
+
+
+def slots(shown):
+    """The two states that the page has: places of the controls, and the caption."""
+    found = {}
+    for name in ("first", "second"):
+        slot = getattr(shown._view, name)
+        if slot:
+            state = json.loads(zlib.decompress(slot["state"]))
+            found[tuple(slot["at"])] = state["words"]
+    return found
+
+
+@pytest.fixture
+def counted(build):
+    """An explorer of a number, a number on a log scale and a list; and its draws.
+
+    Its drawing fails at 13.
+    """
+    figure, axes = plt.subplots(figsize=(2, 2))
+    (dot,) = axes.plot([0], [0], "o", animated=True)
+    axes.set(xlim=(0, 20), ylim=(0, 20))
+    draws = []
+
+    def draw(n, scale, word):
+        draws.append(n)
+        dot.set_data([n], [n])
+        if n == 13:
+            raise ValueError("thirteen cannot be drawn")
+        return f"{word} {n} at {scale:.3g}"
+
+    controls = {
+        "n": slider("n", 0, 20, 5),
+        "scale": slider("scale", 0.01, 100.0, 1.0, step=0.5, log=True),
+        "word": choice("word", ["one", "other"], "other"),
+    }
+    return build(figure, draw, controls), draws
+
+
+def test_the_next_step_is_sent_ahead_and_nothing_is_sent_twice(counted):
+    shown, draws = counted
+    updates = []
+    shown._view.observe(updates.append, ["first", "second"])
+    move_when_idle(shown, {"n": 6}, {"n": 7}, {"n": 8})
+    assert draws == [5, 6, 7, 8, 9]
+    assert [update["new"]["at"][0] for update in updates] == [6, 7, 8, 9]
+    assert slots(shown) == {(8, 1, 1): "other 8 at 1", (9, 1, 1): "other 9 at 1"}
+    assert shown.caption == state(shown)["words"] == "other 8 at 1"
+
+
+def test_what_is_sent_ahead_is_what_would_be_sent_later(waves):
+    stepped, direct = waves(label="stepped"), waves(label="direct", peaks=5)
+    move_when_idle(stepped, {"peaks": 4})
+    ahead = getattr(stepped._view, stepped._other_slot)
+    assert ahead["at"] == [0.5, 5, 1, 0, True]
+    assert ahead["state"] == direct._view.state
+    move_when_idle(stepped, {"peaks": 5})
+    assert stepped._view.state == direct._view.state
+
+
+def test_caption_and_picture_are_those_of_the_controls_not_those_ahead(waves):
+    stepped, direct = waves(label="stepped"), waves(label="direct", peaks=4)
+    move_when_idle(stepped, {"peaks": 4})
+    assert stepped.caption == direct.caption == state(stepped)["words"]
+    np.testing.assert_array_equal(pixels(stepped.picture), pixels(direct.picture))
+    move_when_idle(stepped, {"peaks": 5}, {"peaks": 4})
+    assert stepped.caption == direct.caption
+    np.testing.assert_array_equal(pixels(stepped.picture), pixels(direct.picture))
+
+
+def test_the_picture_is_right_although_the_artists_were_moved_back_for_it(waves):
+    stepped, direct = waves(label="stepped"), waves(label="direct", peaks=5)
+    move_when_idle(stepped, {"peaks": 4})
+    assert stepped.picture
+    move_when_idle(stepped, {"peaks": 5})
+    np.testing.assert_array_equal(pixels(stepped.picture), pixels(direct.picture))
+
+
+def test_a_slider_that_turns_round_is_drawn_ahead_the_other_way(counted):
+    shown, draws = counted
+    move_when_idle(shown, {"n": 6}, {"n": 5}, {"n": 4})
+    assert draws == [5, 6, 7, 5, 4, 3]
+    assert shown.caption == "other 4 at 1"
+    assert (3, 1, 1) in slots(shown)
+
+
+def test_a_log_slider_is_drawn_ahead_too(counted):
+    shown, _ = counted
+    move_when_idle(shown, {"scale": 10**0.5}, {"scale": 10.0})
+    assert shown.caption == "other 5 at 10"
+    assert set(slots(shown).values()) == {"other 5 at 10", "other 5 at 31.6"}
+
+
+def test_nothing_is_drawn_beyond_a_sliders_end(counted):
+    shown, draws = counted
+    move_when_idle(shown, {"n": 18}, {"n": 19}, {"n": 20})
+    assert draws == [5, 18, 19, 20]
+    assert shown._view.state == getattr(shown._view, shown._shown_in)["state"]
+    assert shown.caption == state(shown)["words"] == "other 20 at 1"
+
+
+def test_other_moves_than_one_step_are_not_drawn_ahead(counted):
+    shown, draws = counted
+    move_when_idle(shown, {"n": 8}, {"word": "one"}, {"word": "other"})
+
+    async def set_and_reset():
+        shown.set(n=9)
+        shown.reset()
+        await asyncio.sleep(0)
+
+    asyncio.run(set_and_reset())
+    assert draws == [5, 8, 8, 8, 9, 5]
+
+
+def test_another_control_in_between_is_not_ignored(counted):
+    shown, _ = counted
+    move_when_idle(shown, {"n": 6}, {"word": "one"}, {"n": 7})
+    assert shown.caption == state(shown)["words"] == "one 7 at 1"
+    assert slots(shown) == {(7, 1, 0): "one 7 at 1", (8, 1, 0): "one 8 at 1"}
+
+
+def test_without_a_running_loop_nothing_is_drawn_ahead(counted):
+    shown, draws = counted
+    move(shown, n=6)
+    move(shown, n=7)
+    assert draws == [5, 6, 7]
+
+
+def test_values_that_have_changed_meanwhile_are_not_drawn_ahead(counted):
+    shown, draws = counted
+
+    async def move_twice():
+        move(shown, n=6)
+        move(shown, n=7)
+        await asyncio.sleep(0)
+
+    asyncio.run(move_twice())
+    assert draws == [5, 6, 7, 8]
+
+
+def test_nothing_is_drawn_ahead_while_states_are_recorded(counted):
+    shown, draws = counted
+
+    async def record():
+        move(shown, n=6)
+        for _ in shown.recorded([{"n": 6}, {"n": 9}]):
+            await asyncio.sleep(0)
+
+    asyncio.run(record())
+    assert draws == [5, 6, 6, 9, 6]
+
+
+def test_a_replaced_explorer_draws_nothing_ahead(build, counted):
+    shown, draws = counted
+
+    async def move_and_replace():
+        move(shown, n=6)
+        build(plt.figure(), lambda n: f"{n}", {"n": slider("n", 0, 9, 1)})
+        await asyncio.sleep(0)
+
+    asyncio.run(move_and_replace())
+    assert draws == [5, 6]
+
+
+def test_an_error_ahead_is_shown_only_once_the_controls_are_there(counted):
+    shown, draws = counted
+    move(shown, n=10)
+    move_when_idle(shown, {"n": 11}, {"n": 12})
+    assert draws[-2:] == [13, 12]  # and back again
+    assert shown.status == shown._view.error == ""
+    assert shown.caption == state(shown)["words"] == "other 12 at 1"
+    at_12 = shown.picture
+    with pytest.raises(ValueError, match="thirteen"):
+        move_when_idle(shown, {"n": 13})
+    assert "thirteen" in shown.status
+    np.testing.assert_array_equal(pixels(shown.picture), pixels(at_12))
+    move_when_idle(shown, {"n": 14}, {"n": 15})
+    assert shown.status == shown._view.error == ""
+    assert slots(shown) == {(15, 1, 1): "other 15 at 1", (16, 1, 1): "other 16 at 1"}
+
+
+def test_a_page_that_comes_after_an_error_sees_the_last_good_state(counted):
+    shown, _ = counted
+    move(shown, n=10)
+    move_when_idle(shown, {"n": 11}, {"n": 12})
+    with pytest.raises(ValueError, match="thirteen"):
+        move_when_idle(shown, {"n": 13})
+    sent = shown._view.get_state()
+    assert sent[sent["shown"]]["at"] == [12, 1, 1]
+
+
+def test_a_background_that_would_change_is_never_drawn_ahead(waves):
+    shown, direct = waves(), waves(label="direct", top=10**0.02)
+    tops = [10**0.02, 10**0.04]
+    move_when_idle(shown, {"top": tops[0]})
+    assert list(slots(shown)) == [(0.5, 3, tops[0], 0, True)]
+    np.testing.assert_array_equal(pixels(shown.picture), pixels(direct.picture))
+    assert sent(shown) == sent(direct)
+    calls, draw = [], shown._draw
+    shown._draw = lambda **values: calls.append(values) or draw(**values)
+    move_when_idle(shown, {"top": tops[1]}, {"peaks": 4})
+    assert [(call["top"], call["peaks"]) for call in calls] == [
+        (tops[1], 3),
+        (tops[1], 4),
+    ]
+
+
+def test_a_state_over_an_old_background_is_taken_from_the_page(waves):
+    shown = waves()
+    move_when_idle(shown, {"peaks": 4})
+    assert len(slots(shown)) == 2
+    move(shown, curve="cosine")
+    assert slots(shown).keys() == {(0.5, 4, 1, 1, True)}
+
+
+def test_what_was_taken_from_the_page_is_sent_again(waves):
+    shown, direct = waves(), waves(label="direct", peaks=5)
+    move_when_idle(shown, {"peaks": 4})
+    move(shown, curve="cosine")
+    move(shown, curve="sine")
+    move_when_idle(shown, {"peaks": 5})
+    assert shown._view.state == direct._view.state
+
+
+def test_a_move_after_an_error_that_another_control_mends_is_not_one_step(build):
+    draws = []
+
+    def draw(high, low):
+        draws.append((high, low))
+        if low >= high:
+            raise ValueError("low is not below high")
+        return f"{low} to {high}"
+
+    controls = {"high": slider("High", 0, 9, 2), "low": slider("Low", 0, 9, 1)}
+    shown = build(plt.figure(), draw, controls)
+    with pytest.raises(ValueError, match="below"):
+        move_when_idle(shown, {"high": 1})
+    move_when_idle(shown, {"low": 0})
+    assert draws == [(2, 1), (1, 1), (1, 0)]
+    assert shown.caption == "0 to 1"
+
+
+def test_what_was_drawn_ahead_of_another_cell_is_drawn_again(counted, monkeypatch):
+    """The cell may have changed a function that `draw` calls."""
+    shown, draws = counted
+    shell = SimpleNamespace(execution_count=3)
+    monkeypatch.setattr(explorer, "get_ipython", lambda: shell)
+    move_when_idle(shown, {"n": 6}, {"n": 7})
+    assert draws == [5, 6, 7, 8]
+    shell.execution_count = 4
+    move_when_idle(shown, {"n": 8})
+    assert draws == [5, 6, 7, 8, 8, 9]
+    assert slots(shown).keys() == {(8, 1, 1), (9, 1, 1)}
+
+
+def test_the_page_is_told_which_controls_the_states_belong_to(counted):
+    shown, _ = counted
+    models = [control.model_id for control in shown.controls.values()]
+    assert shown._view.controls == models
+
+
+@pytest.mark.parametrize(
+    ("control", "before", "now", "expected"),
+    [
+        (slider("n", 0, 9, 1), 3, 4, 5),
+        (slider("n", 0, 9, 1), 4, 3, 2),
+        (slider("n", 0, 9, 1), 3, 5, None),  # two steps
+        (slider("n", 0, 9, 1), 8, 9, None),  # at its end
+        (slider("n", 0, 9, 1), 1, 0, None),
+        (slider("n", 0, 10, 0, step=3), 3, 6, 9),
+        (slider("n", 0, 10, 0, step=3), 6, 9, 10),  # a smaller step, to its end
+        (slider("x", -1.0, 1.0, 0.0, step=0.1), -0.2, -0.1, 0.0),
+        (slider("x", -1.0, 1.0, 0.0, step=0.1), 0.8, 0.9, 1.0),
+        (slider("x", -1.0, 1.0, 0.0, step=0.1), 0.1, 0.1 + 0.2, None),
+        (slider("x", 1e-8, 1.0, 0.3, step=0.1, log=True), 1e-8, 10**-7.9, 10**-7.8),
+        (slider("x", 1e-8, 1.0, 0.3, step=0.1, log=True), 10**-7.9, 1e-8, None),
+        (slider("x", 1e-8, 1.0, 0.3, step=0.1, log=True), 10**-0.1, 1.0, None),
+        (widgets.FloatSlider(step=None, description="x"), 1.0, 1.1, None),
+        (toggle("n"), False, True, None),
+        (choice("n", [1, 2, 3]), 1, 2, None),
+    ],
+)
+def test_a_slider_goes_onwards_by_its_last_step(control, before, now, expected):
+    further = onwards(control, before, now)
+    assert further == (expected and pytest.approx(expected, abs=1e-15))
 
 
 CHOSEN = ["sine", "cosine"]
@@ -628,6 +927,21 @@ def test_of_two_places_the_nearer_is_taken_and_kept(held):
     point(shown, axes, 0.3, 1.0, press=3)
     assert (values(shown)["a"], values(shown)["b"]) == (8, 6)
     assert (values(shown)["c"], values(shown)["d"]) == (pytest.approx(10**-0.52), 1)
+
+
+def test_the_pointer_is_measured_in_the_limits_that_are_shown_not_those_ahead(build):
+    figure, axes = plt.subplots()
+
+    def draw(n, a):
+        axes.set_xlim(0, n)
+        return f"{a:.1f} of {n}"
+
+    controls = {"n": slider("n", 1, 9, 5), "a": slider("a", 0.0, 9.0, 1.0, step=0.1)}
+    shown = build(figure, draw, controls, drag=(axes, "a"))
+    move_when_idle(shown, {"n": 6})
+    left, _, width, _ = shown._view.scene["axes"][0]["box"]
+    shown._view.pointer = {"press": 2, "x": left + width / 3, "y": 0.5}
+    assert shown.caption == "2.0 of 6"
 
 
 def test_only_the_axes_that_are_named_take_the_pointer(held):

@@ -1,5 +1,6 @@
 """Labelled controls for an explorer, and the positions that each of them can take."""
 
+import math
 import numbers
 from collections.abc import Mapping
 
@@ -14,6 +15,7 @@ __all__ = [
     "check_value",
     "choice",
     "nearest",
+    "onwards",
     "positions",
     "slider",
 ]
@@ -85,6 +87,22 @@ def nearest(control, value):
         return float(base ** _on_grid(position, low, high, step))
     place = _on_grid(value, low, high, step)
     return int(place) if isinstance(control, widgets.IntSlider) else float(place)
+
+
+def onwards(control, before, now):
+    """Return where a slider goes if it goes on as it did from `before` to `now`.
+
+    That is one step further, or None if it was not one step, if the slider is at its
+    end, or if the control is not a slider.
+    """
+    if not isinstance(control, SLIDERS) or not control.step:
+        return None
+    is_log = isinstance(control, widgets.FloatLogSlider)
+    length = math.log(now / before, control.base) if is_log else now - before
+    if not math.isclose(abs(length), control.step, rel_tol=1e-6):
+        return None
+    further = nearest(control, now * (now / before) if is_log else now + length)
+    return None if further == nearest(control, now) else further
 
 
 def _on_grid(place, low, high, step):

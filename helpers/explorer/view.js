@@ -213,10 +213,15 @@ async function unpacked(bytes) {
   }
 }
 
+/** Return the models of other widgets, whose ids are in a list of this one's. */
+function modelsIn(model, name) {
+  const { widget_manager: manager } = model;
+  return Promise.all(model.get(name).map((id) => manager.get_model(id)));
+}
+
 /** Move a slider to its end step by step while its button is pressed. */
 async function initialize({ model }) {
-  const models = model.get("play").map((id) => model.widget_manager.get_model(id));
-  const [button, slider] = await Promise.all(models);
+  const [button, slider] = await modelsIn(model, "play");
   let clock = null;
   const step = () => {
     const next = slider.get("value") + slider.get("step");
@@ -235,21 +240,45 @@ async function initialize({ model }) {
   return () => clearInterval(clock);
 }
 
+// Whatever the kernel takes for the same value, this does too: see `_same` in widget.py.
+function near(a, b) {
+  if (typeof a !== "number" || typeof b !== "number") return a === b;
+  return Math.abs(a - b) <= 1e-9 * Math.max(Math.abs(a), Math.abs(b)) + 1e-13;
+}
+
 /** Host it in a notebook: the kernel's states come in, the pointer's places go out. */
-function render({ model, el }) {
+async function render({ model, el }) {
   const box = el.appendChild(document.createElement("div"));
   const view = mount(box, model.get("scene"), (place) => {
     model.set("pointer", place);
     model.save_changes(); // one at a time: places in between are passed over
   });
+  const controls = await modelsIn(model, "controls");
+  const placeOf = (control) => control.get("index") ?? control.get("value") ?? null;
+  const fits = ({ at }) => at?.every((place, i) => near(place, placeOf(controls[i])));
+  // Of two that fit, the one that the kernel shows was drawn later.
+  const fitting = () => {
+    const names = ["first", "second"];
+    if (model.get("shown") === "second") names.reverse();
+    return names.map((name) => model.get(name)).find(fits);
+  };
   let address = addressOf(model.get("background"));
   let latest = 0;
+  let chosen = null;
   const show = async () => {
     const turn = ++latest;
     const state = { background: address, error: model.get("error") };
-    Object.assign(state, await unpacked(model.get("state")));
+    Object.assign(state, await unpacked(chosen.state));
     if (turn === latest) await view.show(state);
   };
+  // The state that fits the controls is shown, even before the kernel has heard of them.
+  // While none fits, the newest that the kernel was asked for is shown.
+  const choose = (otherwise) => {
+    const before = chosen;
+    chosen = fitting() ?? otherwise;
+    if (chosen !== before) show();
+  };
+  const arrive = (name) => choose(name === model.get("shown") ? model.get(name) : chosen);
   const renew = async () => {
     const old = address;
     address = addressOf(model.get("background"));
@@ -263,11 +292,19 @@ function render({ model, el }) {
     live?.addEventListener("focusin", keep);
     if (live) observer.disconnect();
   }).observe(box);
-  const changes = { "change:background": renew, "change:state": show, "change:error": show };
+  const changes = {
+    "change:background": renew,
+    "change:first": () => arrive("first"),
+    "change:second": () => arrive("second"),
+    "change:error": show,
+  };
   for (const [name, change] of Object.entries(changes)) model.on(name, change);
-  show();
+  const follow = () => choose(chosen);
+  for (const control of controls) control.on("change:value change:index", follow);
+  choose(model.get(model.get("shown")));
   return () => {
     for (const [name, change] of Object.entries(changes)) model.off(name, change);
+    for (const control of controls) control.off("change:value change:index", follow);
     URL.revokeObjectURL(address);
   };
 }

@@ -6,13 +6,19 @@ artists and returns the caption. Only these artists are then recorded as shapes 
 to the page, which paints them over the background (`recorder.py`, `view.js`). If
 anything else has changed, such as a limit or a tick, Matplotlib marks the figure as
 stale, and the background is drawn and sent again, which is correct but slower.
+
+Whoever moves a slider by one step usually goes on in the same direction. So when the
+kernel has nothing else to do, it draws one step further and sends that too. Over a slow
+line the page can then show the next picture before the kernel has heard of the key.
 """
 
+import asyncio
 import base64
 import contextlib
 import html
 import json
 import math
+import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -23,6 +29,7 @@ import ipywidgets as widgets
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+from IPython import get_ipython
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -35,6 +42,7 @@ from helpers.explorer.controls import (
     check_control,
     check_value,
     nearest,
+    onwards,
     positions,
 )
 from helpers.explorer.recorder import Recorder, moving_artists, packed
@@ -54,12 +62,24 @@ class _View(anywidget.AnyWidget):
     _esm = Path(__file__).with_name("view.js").read_text("utf-8")
     scene = Dict().tag(sync=True)
     background = Bytes().tag(sync=True)
-    state = Bytes().tag(sync=True)
+    # Two states, each as bytes with the values of the controls that it belongs to. One
+    # is shown, the other has been sent ahead or was shown before. The page paints the
+    # one that fits its controls.
+    first = Dict().tag(sync=True)
+    second = Dict().tag(sync=True)
+    shown = Unicode("first").tag(sync=True)
+    # The models of the explorer's controls.
+    controls = List().tag(sync=True)
     error = Unicode().tag(sync=True)
     # The page need not be told what it has just sent.
     pointer = Dict().tag(sync=True, echo_update=False)
     # The models of a button and of the slider that it plays, or nothing.
     play = List().tag(sync=True)
+
+    @property
+    def state(self):
+        """The bytes of the state that is shown."""
+        return getattr(self, self.shown)["state"]
 
 
 class Grip(NamedTuple):
@@ -93,6 +113,21 @@ class Shown(NamedTuple):
     error: str = ""
 
 
+class Ahead(NamedTuple):
+    """What was drawn and sent before the controls are there.
+
+    Attributes:
+        values: the values of the controls that it belongs to.
+        words: the caption.
+        num_cells: how many cells had run by then. A cell that has run since may have
+            changed what `draw` would do.
+    """
+
+    values: dict
+    words: str
+    num_cells: int
+
+
 class Explorer(widgets.VBox):
     """A figure that changes with its controls, with a caption that gives its numbers.
 
@@ -100,7 +135,9 @@ class Explorer(widgets.VBox):
         figure: the Matplotlib figure, already drawn; artists that move have
             `animated=True`.
         draw: a function that is called with one keyword argument per control. It moves
-            the artists and returns the caption, a sentence with the numbers shown.
+            the artists and returns the caption, a sentence with the numbers shown. It
+            does nothing else, because it is also called for values that the controls
+            may have next.
         controls: one widget per name, each with a description: see `controls`.
         label: the name of the explorer. A new explorer with the same label replaces the
             old one, so a cell can be run again.
@@ -152,8 +189,14 @@ class Explorer(widgets.VBox):
         self._figure, self._draw = figure, draw
         self.label, self._alt = label, alt
         self._press, self._held = None, None
-        self._start = self._drawn = self._values()
+        self._start = self._values()
+        # The values of what is shown, and those at which the artists stand.
+        self._drawn = self._posed = self._start
         self._error, self._following = "", True
+        self._ahead, self._can_look_ahead = None, True
+        self._shown_in = "first"  # of the two states that the view has
+        # JupyterLab lets the messages of widgets run in a thread of their own.
+        self._drawing = threading.RLock()
         figure.set_dpi(mpl.rcParams["figure.dpi"] * SHARPNESS)
         self._canvas = FigureCanvasAgg(figure)
         self._recorder = Recorder(self._canvas)
@@ -175,7 +218,8 @@ class Explorer(widgets.VBox):
         self._view = _View(
             scene=self.scene,
             background=webp(self._background),
-            state=_packed(shown),
+            first=self._slot(self._start, shown),
+            controls=[control.model_id for control in self.controls.values()],
             play=played,
         )
         for control in self.controls.values():
@@ -201,12 +245,15 @@ class Explorer(widgets.VBox):
     @property
     def picture(self) -> Image.Image:
         """The current picture, drawn by Matplotlib."""
-        agg = self._canvas.get_renderer()
-        agg.clear()
-        for artist in moving_artists(self._figure):
-            artist.draw(agg)
-        layer = Image.fromarray(np.array(self._canvas.buffer_rgba()))
-        return Image.alpha_composite(self._background, layer)
+        with self._drawing:
+            if not _same(self._posed, self._drawn):
+                self._pose(self._drawn)
+            agg = self._canvas.get_renderer()
+            agg.clear()
+            for artist in moving_artists(self._figure):
+                artist.draw(agg)
+            layer = Image.fromarray(np.array(self._canvas.buffer_rgba()))
+            return Image.alpha_composite(self._background, layer)
 
     def set(self, **values: Any) -> str:
         """Set several controls at once, and return the caption.
@@ -222,12 +269,13 @@ class Explorer(widgets.VBox):
             if isinstance(value, np.generic):
                 values[name] = value.item()
             check_value(name, self.controls[name], values[name])
-        self._following = False
-        try:
-            self._put(values)
-        finally:
-            self._following = True
-        self._show()
+        with self._drawing:
+            self._following = False
+            try:
+                self._put(values)
+            finally:
+                self._following = True
+            self._show()
         return self.caption
 
     def reset(self) -> None:
@@ -300,6 +348,7 @@ class Explorer(widgets.VBox):
         """
         for control in self.controls.values():
             control.unobserve(self._on_change, "value")
+        self._following = False  # nor is anything drawn ahead any more
         parts = [self]
         for part in parts:
             parts.extend(getattr(part, "children", ()))
@@ -321,11 +370,69 @@ class Explorer(widgets.VBox):
             self.controls[name].value = value
 
     def _on_change(self, _):
-        # After a slider is set here, the page sends back the value as it has rounded
-        # it. Nothing has to be drawn then, unless the last drawing has failed.
-        rounded = _same(self._values(), self._drawn) and not self._error
-        if self._following and not rounded:
-            self._show()
+        with self._drawing:
+            before, values = self._drawn, self._values()
+            # After a slider is set here, the page sends back the value as it has
+            # rounded it. Nothing has to be drawn then, unless the last drawing has
+            # failed.
+            rounded = _same(values, before) and not self._error
+            if not self._following or rounded:
+                return
+            if self._was_sent_ahead(values):
+                # The page has found it by itself.
+                self._words, self._drawn = self._ahead.words, values
+                self._shown_in, self._ahead = self._other_slot, None
+            else:
+                self._show()
+            self._look_ahead_soon(before, values)
+
+    def _was_sent_ahead(self, values):
+        ahead = self._ahead
+        return (
+            ahead is not None
+            and ahead.num_cells == _num_cells()
+            and _same(values, ahead.values)
+        )
+
+    def _look_ahead_soon(self, before, values):
+        """Look one step further as soon as the kernel has nothing else to do."""
+        moved = [name for name in values if not _same({name: values[name]}, before)]
+        further = None
+        if len(moved) == 1 and self._can_look_ahead:
+            (name,) = moved
+            further = onwards(self.controls[name], before[name], values[name])
+        loop = _running_loop()
+        if further is None or loop is None:
+            self._tell()
+        else:
+            loop.call_soon(self._look_ahead, values, values | {name: further})
+
+    def _look_ahead(self, values, further):
+        """Draw where the controls may go next, and send it with what is shown now."""
+        with self._drawing:
+            if not self._following or self._values() != values:
+                return
+            shown = self._drawn_ahead(further)
+            if shown is None:
+                self._tell()
+                return
+            self._ahead = Ahead(further, shown.words, _num_cells())
+            self._tell(**{self._other_slot: self._slot(further, shown)})
+
+    def _drawn_ahead(self, values):
+        """Return what these values will show, or None if that has to be awaited."""
+        with contextlib.suppress(Exception):  # shown once the controls are there
+            words = self._pose(values)
+            if not self._figure.stale:
+                return Shown(words, self._shapes())
+        if self._figure.stale:
+            # The background would be sent to and fro: never draw ahead again here.
+            self._can_look_ahead = False
+        # Limits of axes may have changed, in which the pointer's place is measured. The
+        # figure stays stale, so the next move draws all of it.
+        with contextlib.suppress(Exception):
+            self._pose(self._drawn)
+        return None
 
     def _on_pointer(self, change):
         """Move the controls to the coordinates of the pointer."""
@@ -387,22 +494,30 @@ class Explorer(widgets.VBox):
 
     def _draw_anew(self, values):
         """Draw with these values of the controls, and the background if it changed."""
-        figure = self._figure
+        words = self._pose(values)
+        if self._background is None or self._figure.stale:
+            self._canvas.draw()  # animated artists are not drawn by this
+            self._background = Image.fromarray(np.array(self._canvas.buffer_rgba()))
+        shapes = self._shapes()
+        self._drawn = values
+        return Shown(words, shapes, self._background)
+
+    def _pose(self, values):
+        """Let `draw` move the artists to these values, and return the caption."""
+        self._posed = values
         words = self._draw(**values)
         if not isinstance(words, str):
             raise ValueError(
                 f"draw: returned {type(words).__name__}, expected the caption, a str"
             )
-        if self._background is None or figure.stale:
-            self._canvas.draw()  # animated artists are not drawn by this
-            self._background = Image.fromarray(np.array(self._canvas.buffer_rgba()))
-        artists = moving_artists(figure)
-        shapes = tuple(self._recorder.shapes(each) for each in artists)
-        self._drawn = values
-        return Shown(words, shapes, self._background)
+        return words
+
+    def _shapes(self):
+        artists = moving_artists(self._figure)
+        return tuple(self._recorder.shapes(each) for each in artists)
 
     def _show(self):
-        before = self._background
+        before, self._ahead = self._background, None
         try:
             shown = self._draw_anew(self._values())
         except Exception as error:
@@ -410,10 +525,30 @@ class Explorer(widgets.VBox):
             self._view.error = _said(error)
             raise
         self._words, self._error = shown.words, ""
+        changes = {self._shown_in: self._slot(self._drawn, shown), "error": ""}
+        if self._background is not before:
+            changes["background"] = webp(self._background)
+            changes[self._other_slot] = {}  # its shapes fit the old background only
+        self._tell(**changes)
+
+    @property
+    def _other_slot(self):
+        return "second" if self._shown_in == "first" else "first"
+
+    def _slot(self, values, shown):
+        """Return a state with the values of the controls as the page has them."""
+        at = [
+            getattr(control, "index", values[name])  # of lists the page has no values
+            for name, control in self.controls.items()
+        ]
+        return {"at": at, "state": _packed(shown)}
+
+    def _tell(self, **changes):
+        """Send the view what has changed, in one message."""
         with self._view.hold_sync():
-            if self._background is not before:
-                self._view.background = webp(self._background)
-            self._view.state, self._view.error = _packed(shown), ""
+            self._view.shown = self._shown_in
+            for name, value in changes.items():
+                setattr(self._view, name, value)
 
     def _ipython_display_(self):
         words = f"{self._alt} At the start: {self._words}"
@@ -442,6 +577,20 @@ def _same(values, others):
         )
         for name, value in values.items()
     )
+
+
+def _running_loop():
+    """Return the loop that runs this thread, or None, as in plain Python."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _num_cells():
+    """Return how many cells have run in the notebook."""
+    shell = get_ipython()
+    return shell.execution_count if shell else 0
 
 
 def webp(background):

@@ -4,14 +4,22 @@
 It takes a quarter of an hour, with `--no-flicker` two minutes. With `--before FOLDER`
 it compares every explorer with that of another checkout instead, both on one line.
 Do nothing else on the machine meanwhile.
+
+Keys are pressed as a person presses them: after a key, a page is left alone for longer
+than `PAUSE` seconds, in which the kernel can send the next picture ahead. All go in one
+direction. With `--before`, there are also keys that each turn round, and a key that is
+held down, which repeats it every `REPEAT` seconds. For this one the time is that from
+its last repetition to the settled picture, whose caption must be the kernel's.
 """
 
 import argparse
 import contextlib
+import functools
 import shutil
 import statistics
 import sys
 import tempfile
+import time
 from base64 import b64decode
 from pathlib import Path
 
@@ -32,6 +40,9 @@ from lab import (
 )
 
 MOVES, PAIRED, BURST, FLICKER_MOVES = 30, 15, 40, 100
+# Of a person's keys, in s; how many of them turn round; how often a key is held down
+# and repeated.
+PAUSE, REPEAT, TURNS, HOLDS, HELD = 0.25, 0.033, 8, 4, 12
 HEIGHT = 1200  # of the page: an explorer is in view as a whole
 # There and back 150 ms.
 SLOW = {"delay": 0.075, "rate": 20e6}
@@ -221,11 +232,43 @@ def compare(server, browser, url, quiet, slow_down=lambda: None):
     return found
 
 
-def in_turn(servers, browser, name, line):
-    """Return for each explorer of a notebook ms, bytes and kernel ms of two versions.
+def follow_key(notebook, key):
+    """Press a key after a pause, and return ms to the settled picture, or None."""
+    notebook.page.wait_for_timeout(1000 * PAUSE)
+    notebook.page.keyboard.press(key)
+    log = settle(notebook.page, 200)
+    moved = any(kind != "key" for kind, _ in log)  # else it was at its end
+    return log[-1][1] - log[0][1] if moved else None
 
-    Both are open, and keys go to one and the other in turn: whatever else the machine
-    does meets both.
+
+def median_of(times):
+    """Return the median of the times that are not None."""
+    return statistics.median(each for each in times if each is not None)
+
+
+def hold_key(label, notebook, key):
+    """Hold a key, and return ms from its last repetition to the settled picture."""
+    explorer = notebook.explorer(label)
+    start = time.perf_counter()
+    for turn in range(HELD):
+        ahead = start + turn * REPEAT - time.perf_counter()
+        notebook.page.wait_for_timeout(1000 * max(0, ahead))
+        notebook.page.keyboard.down(key)
+    notebook.page.keyboard.up(key)
+    log = settle(notebook.page, 600)
+    _, caption = notebook.ask("now", label)
+    assert explorer.caption.inner_text() == caption, f"{label}: {caption}"
+    last = max(moment for kind, moment in log if kind == "key")
+    # If the picture is there before the last key, that key was beyond the slider's end.
+    return max(0, log[-1][1] - last)
+
+
+def in_turn(servers, browser, name, line):
+    """Return for each explorer of a notebook what two versions of it take.
+
+    That is ms from a key to the picture, bytes a key, ms of the kernel, ms from a key
+    that turns round, and ms when a key is held. Both are open, and keys go to one and
+    the other in turn: whatever else the machine does meets both.
     """
     found = {}
     with contextlib.ExitStack() as stack:
@@ -243,7 +286,7 @@ def in_turn(servers, browser, name, line):
         for label in known[0].keys() & known[1].keys():
             if not all(any("Slider" in c[2] for c in each[label]) for each in known):
                 continue
-            times, sizes = ([], []), []
+            sizes = []
             for notebook, explorers in zip(notebooks, known, strict=True):
                 explorer, controls = notebook.explorer(label), explorers[label]
                 _, description, kind = next(c for c in controls if "Slider" in c[2])
@@ -251,26 +294,43 @@ def in_turn(servers, browser, name, line):
                 explorer.control(description, kind).focus()
                 explorer.root.evaluate(LOG)
                 sizes.append(sizes_carried(notebook.page))
-            for turn in range(PAIRED + 2):
-                for notebook, each, size in zip(notebooks, times, sizes, strict=True):
-                    notebook.page.keyboard.press("ArrowRight")
-                    log = settle(notebook.page, 200)
-                    if turn < 2:  # the first fill caches
-                        size.clear()
-                    elif any(kind != "key" for kind, _ in log):
-                        each.append(log[-1][1] - log[0][1])
+
+            def both(key, follow=follow_key):
+                return [follow(notebook, key) for notebook in notebooks]
+
+            for _ in range(2):  # the first fill caches
+                both("ArrowRight")
+            for size in sizes:
+                size.clear()
+            onwards = [both("ArrowRight") for _ in range(PAIRED)]
+            sizes = [sum(size) / PAIRED for size in sizes]
+            keys = ("ArrowLeft", "ArrowRight")
+            turning = [both(keys[i % 2]) for i in range(TURNS)]
+            hold = functools.partial(hold_key, label)
+            held = [both(keys[i % 2], hold) for i in range(HOLDS)]
             kernel = [notebook.ask("kernel_times", label) for notebook in notebooks]
-            found[label] = [
-                [statistics.median(each) for each in times],
-                [sum(size) / PAIRED for size in sizes],
-                [statistics.median(each) for each in kernel],
-            ]
+            found[label] = {
+                "onwards": [median_of(each) for each in zip(*onwards, strict=True)],
+                "bytes": sizes,
+                "kernel": [statistics.median(each) for each in kernel],
+                "turning": [median_of(each) for each in zip(*turning, strict=True)],
+                "held": [median_of(each) for each in zip(*held, strict=True)],
+            }
     return found
 
 
 def compare_versions(before, only):
     """Print the times of the previous version and of this one, for each explorer."""
-    kinds = ("local, ms", "80 ms line, ms", "bytes a move", "kernel, ms")
+    columns = {
+        "local, ms": (False, "onwards"),
+        "80 ms line, ms": (True, "onwards"),
+        "bytes a move": (False, "bytes"),
+        "kernel, ms": (False, "kernel"),
+        "line, turning": (True, "turning"),
+        "held, local": (False, "held"),
+        "held, line": (True, "held"),
+    }
+    kinds = columns.keys()
     medians = {kind: [] for kind in kinds}
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -285,10 +345,12 @@ def compare_versions(before, only):
         for path in NOTEBOOKS:
             if only and path.name[:2] not in only:
                 continue
-            local = in_turn((old, new), browser, path.name, line=False)
-            late = in_turn((old, new), browser, path.name, line=True)
-            for label, (here, size, kernel) in local.items():
-                pairs = here, late[label][0], size, kernel
+            found = {
+                line: in_turn((old, new), browser, path.name, line)
+                for line in (False, True)
+            }
+            for label in found[False]:
+                pairs = [found[line][label][what] for line, what in columns.values()]
                 for kind, pair in zip(kinds, pairs, strict=True):
                     medians[kind].append(pair)
                 cells = "".join(f"{a:12.1f} to{b:8.1f}" for a, b in pairs)
@@ -297,6 +359,10 @@ def compare_versions(before, only):
         one, other = (statistics.median(each) for each in zip(*pairs, strict=True))
         ratio = statistics.median(new / old for old, new in pairs)
         print(f"{kind}: median {one:.1f} to {other:.1f}, of the ratios {ratio:.2f}")
+    print(
+        f"{1000 * PAUSE:.0f} ms or more passed between two single keys, and "
+        f"{1000 * REPEAT:.0f} ms between two repetitions of a key that was held."
+    )
 
 
 def flickers(server, browser, name):

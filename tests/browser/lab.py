@@ -214,12 +214,20 @@ class Notebook:
         lab = server.app == "jupyterlab"
         route = f"lab/workspaces/{id(self)}/tree" if lab else "notebooks"
         page.goto(f"{url or server.url}/{route}/{name}?token={TOKEN}")
-        page.wait_for_function(
+        self._await_kernel()
+        self.client = server.kernel(name)
+
+    def _await_kernel(self):
+        self.page.wait_for_function(
             """() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session
                ?.kernel?.status === "idle" """,
             timeout=60_000,
         )
-        self.client = server.kernel(name)
+
+    def reload(self):
+        """Load the page again, with the same kernel."""
+        self.page.reload()
+        self._await_kernel()
 
     def _on_console(self, message):
         if message.type == "error":

@@ -1,12 +1,15 @@
 """Two small explorers by mouse, finger and keyboard, in JupyterLab and Notebook 7."""
 
+import io
 import re
+from base64 import b64decode
 from itertools import pairwise
 from math import log10
 
 import pytest
 from conftest import VIEW, write_notebook
 from lab import PAGE, Notebook, exactly, frames_shown, num_changes, slow_line, touch
+from PIL import Image
 from playwright.sync_api import expect
 
 EXPLORER = """
@@ -15,6 +18,7 @@ from helpers import plotting
 from helpers.explorer import Explorer, choice, slider
 
 calls = []
+mark = ""
 
 def explore(label):
     figure, axes = plotting.subplots(1, 2, figsize=(8, 3))
@@ -32,7 +36,7 @@ def explore(label):
         image.set_data(np.eye(8) * n / 100)
         if axes[1].get_title() != color:
             axes[1].set_title(color)
-        return f"{label}: m = {m:.1f}, n = {n}, {color}"
+        return f"{label}: m = {m:.1f}, n = {n}, {color}{mark}"
 
     controls = {
         "m": slider("m (minutes)", 0.0, 10.0, 5.0, step=0.1),
@@ -66,6 +70,8 @@ START = "m = 5.0, n = 12, black"
 N = "n (points)"
 # Late enough that a clock of 400 ms would queue its frames up.
 LATE = {"delay": 0.5, "rate": 20e6}
+# Late, but not for that clock.
+LESS_LATE = {"delay": 0.125, "rate": 20e6}
 
 
 @pytest.fixture(scope="module", params=["lab", "classic"])
@@ -207,8 +213,45 @@ def test_play_ends_at_the_sliders_end(two):
     expect(first.caption).to_have_text(f"first: {START}")
 
 
+def test_an_error_is_shown_also_where_it_came_up_ahead(two):
+    _, first, _ = two
+    slider = first.control(N, "IntSlider")
+    first.press(slider, "Home")
+    expect(first.caption).to_have_text("first: m = 5.0, n = 1, black")
+    for n in range(2, 13):
+        first.press(slider, "ArrowRight")
+        expect(first.caption).to_have_text(f"first: m = 5.0, n = {n}, black")
+        expect(first.error).to_have_count(0)
+    first.press(slider, "ArrowRight")
+    expect(first.error).to_contain_text("ValueError: thirteen cannot be drawn")
+    expect(first.caption).to_have_text("first: m = 5.0, n = 12, black")
+    first.press(slider, "ArrowLeft")
+    expect(first.error).to_have_count(0)
+    expect(first.caption).to_have_text("first: m = 5.0, n = 12, black")
+
+
+def test_what_a_cell_has_changed_is_not_shown_as_it_was_ahead(two):
+    notebook, first, _ = two
+    control = first.control(N, "IntSlider")
+    for n in (11, 10):
+        first.press(control, "ArrowLeft")
+        expect(first.caption).to_have_text(f"first: m = 5.0, n = {n}, black")
+    notebook.settled("first")
+    notebook.client.execute("mark = '!'", reply=True, timeout=60)
+    first.press(control, "ArrowLeft")
+    expect(first.caption).to_have_text("first: m = 5.0, n = 9, black!")
+    notebook.client.execute("mark = ''", reply=True, timeout=60)
+    first.press(control, "ArrowLeft")
+    expect(first.caption).to_have_text("first: m = 5.0, n = 8, black")
+
+
 def test_two_views_of_one_explorer_show_the_same(two):
-    notebook, _, _ = two
+    notebook, first, _ = two
+    # Of which the last is there before the second view is.
+    for n in (11, 10, 9):
+        first.press(first.control(N, "IntSlider"), "ArrowLeft")
+        expect(first.caption).to_have_text(f"first: m = 5.0, n = {n}, black")
+    notebook.settled("first")
     notebook.page.locator(".jp-CodeCell").nth(1).click()
     notebook.page.evaluate("jupyterapp.commands.execute('notebook:insert-cell-below')")
     notebook.page.keyboard.press("Enter")
@@ -220,6 +263,11 @@ def test_two_views_of_one_explorer_show_the_same(two):
     try:
         expect(roots).to_have_count(2)
         captions = roots.get_by_role("status")
+        for i in (0, 1):
+            expect(captions.nth(i)).to_have_text("first: m = 5.0, n = 9, black")
+        roots.nth(1).get_by_role("slider").nth(1).press("ArrowLeft")
+        for i in (0, 1):
+            expect(captions.nth(i)).to_have_text("first: m = 5.0, n = 8, black")
         roots.nth(1).get_by_role("button", name="Reset").press("Enter")
         notebook.page.mouse.move(*middle(roots.nth(1).locator(".explorer-hold")))
         notebook.page.mouse.down()
@@ -434,6 +482,154 @@ def test_on_a_slow_line_nothing_queues_up(server, browser):
         check_end(notebook, first, slider)
         assert num_calls(notebook, "first") - before < 8
         late.close()
+
+
+@pytest.fixture(scope="module")
+def page_far_away(server, browser):
+    with slow_line(server.port, **LATE) as (url, slow_down):
+        late = opened(server, browser, "far.ipynb", url=url)
+        notebook = next(late)
+        expect(notebook.explorer("first").caption).to_have_text(f"first: {START}")
+        slow_down()
+        yield notebook
+        late.close()
+
+
+@pytest.fixture
+def far(page_far_away):
+    """An explorer at its start, over a line that takes a second there and back."""
+    first = page_far_away.explorer("first")
+    page_far_away.ask("reset", "first")
+    expect(first.caption).to_have_text(f"first: {START}")
+    page_far_away.page.wait_for_timeout(4_000 * LATE["delay"])
+    return page_far_away, first
+
+
+def drawn_by_matplotlib(notebook, bare, **values):
+    """Return what is shown at some values, once it is clear that it is right."""
+    shown = notebook.ask("at", "first", **values)
+    bare.mount(shown["scene"])
+    shown["drawing"] = bare.show(shown["state"])
+    picture = Image.open(io.BytesIO(b64decode(shown["picture"])))
+    assert bare.share_apart(picture) <= 0.01
+    return shown
+
+
+@pytest.mark.parametrize(
+    ("slider", "keys", "places"),
+    [
+        (("m (minutes)", "FloatSlider"), "ArrowRight", [{"m": 5.1}, {"m": 5.2}]),
+        ((N, "IntSlider"), "ArrowLeft", [{"n": 11}, {"n": 10}]),
+    ],
+)
+def test_the_second_key_is_followed_before_the_kernel_can_answer(
+    far, bare, slider, keys, places
+):
+    notebook, first = far
+    first_shown, second_shown = (
+        drawn_by_matplotlib(notebook, bare, **values) for values in places
+    )
+    notebook.ask("reset", "first")
+    expect(first.caption).to_have_text(f"first: {START}")
+    notebook.page.wait_for_timeout(4_000 * LATE["delay"])
+    control = first.control(*slider)
+    first.press(control, keys)
+    first.expect_shown(first_shown)
+    notebook.page.wait_for_timeout(500)  # what is sent ahead comes a little later
+    first.press(control, keys)
+    early = 500 * LATE["delay"]
+    expect(first.caption).to_have_text(second_shown["state"]["words"], timeout=early)
+    first.expect_shown(second_shown)
+    notebook.page.wait_for_timeout(4_000 * LATE["delay"])
+    first.expect_shown(second_shown)  # and so it stays
+    assert notebook.ask("now", "first")[1] == second_shown["state"]["words"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "n"),
+    [
+        (["ArrowLeft", "ArrowRight"], 12),
+        (["ArrowLeft", "ArrowLeft", "ArrowRight"], 11),
+        (["ArrowLeft"] * 6, 6),
+    ],
+)
+def test_of_quick_keys_the_last_is_followed(far, keys, n):
+    notebook, first = far
+    control = first.control(N, "IntSlider")
+    for _ in range(2):  # after these, the next state has been sent ahead
+        first.press(control, "ArrowLeft")
+        notebook.page.wait_for_timeout(4_000 * LATE["delay"])
+    for key in keys:
+        first.press(control, key)
+        notebook.page.wait_for_timeout(40)
+    notebook.page.wait_for_timeout(6_000 * LATE["delay"])
+    words = f"first: m = 5.0, n = {n - 2}, black"
+    expect(first.caption).to_have_text(words)
+    assert notebook.ask("now", "first")[1] == words
+
+
+def test_a_box_in_between_takes_effect_at_the_next_step(far):
+    notebook, first = far
+    first.press(first.control(N, "IntSlider"), "ArrowLeft")
+    notebook.page.wait_for_timeout(4_000 * LATE["delay"])
+    first.press(first.control("colour of the line", "Dropdown"), "End", "Dropdown")
+    first.press(first.control(N, "IntSlider"), "ArrowLeft")
+    notebook.page.wait_for_timeout(6_000 * LATE["delay"])
+    expect(first.caption).to_have_text("first: m = 5.0, n = 10, red")
+
+
+def test_play_over_a_slow_line_keeps_up_with_its_slider(server, browser):
+    with slow_line(server.port, **LESS_LATE) as (url, slow_down):
+        late = opened(server, browser, "play.ipynb", url=url)
+        notebook = next(late)
+        first = notebook.explorer("first")
+        expect(first.caption).to_have_text(f"first: {START}")
+        slow_down()
+        first.press(first.control(N, "IntSlider"), "End")
+        expect(first.caption).to_have_text("first: m = 5.0, n = 100, black")
+        first.press(first.control(N, "IntSlider"), "Home")
+        expect(first.caption).to_have_text("first: m = 5.0, n = 1, black")
+        lags = first.root.evaluate(
+            """async (root, number) => {
+              const caption = root.querySelector("[role=status]");
+              const handle = root.querySelectorAll("[role=slider]")[number];
+              const [play] = [...root.querySelectorAll("button")].filter(
+                (button) => button.textContent === "Play");
+              let moved, lags = [];
+              const changed = (element, then) => new MutationObserver(then).observe(
+                element, { attributes: true, childList: true, subtree: true });
+              changed(handle, () => (moved = performance.now()));
+              changed(caption, () => lags.push(performance.now() - moved));
+              play.click();
+              await new Promise((then) => setTimeout(then, 3800));
+              play.click();
+              return lags;
+            }""",
+            1,
+        )
+        # The first step alone has to wait for the kernel.
+        assert len(lags) >= 8
+        assert min(lags[0], 2000 * LESS_LATE["delay"]) == 2000 * LESS_LATE["delay"]
+        assert max(lags[2:]) < 1000 * LESS_LATE["delay"]
+        late.close()
+
+
+def test_a_page_loaded_again_shows_what_it_showed(open_notebook):
+    notebook = open_notebook("again.ipynb", cells=CELLS[:2])
+    notebook.run_all()
+    first = notebook.explorer("first")
+    expect(first.caption).to_have_text(f"first: {START}")
+    for n in (11, 10, 9, 8):
+        first.press(first.control(N, "IntSlider"), "ArrowLeft")
+        expect(first.caption).to_have_text(f"first: m = 5.0, n = {n}, black")
+    notebook.settled("first")
+    before = first.ask_page("drawing")
+    notebook.page.evaluate("jupyterapp.commands.execute('docmanager:save')")
+    notebook.reload()
+    expect(first.caption).to_have_text("first: m = 5.0, n = 8, black")
+    assert first.ask_page("drawing") == before
+    first.press(first.control(N, "IntSlider"), "ArrowLeft")
+    expect(first.caption).to_have_text("first: m = 5.0, n = 7, black")
 
 
 def check_end(notebook, explorer, slider):

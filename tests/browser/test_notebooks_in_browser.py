@@ -58,6 +58,26 @@ def test_controls_go_to_both_ends_and_back(notebook, explorers, bare, screenshot
             explorer.expect_shown(expected["start"])
 
 
+def test_steps_by_keys_show_what_matplotlib_draws(notebook, explorers, bare):
+    """Also where a state was sent ahead, however the page rounds its values."""
+    for explorer, controls in explorers.items():
+        explorer.scroll_into_view()
+        bare.mount(notebook.ends(explorer.label)["start"]["scene"])
+        for _, description, kind in controls:
+            if "Slider" not in kind:
+                continue
+            control = explorer.control(description, kind)
+            for key in ("ArrowRight", "ArrowRight", "ArrowRight", "ArrowLeft"):
+                explorer.press(control, key, kind)
+                notebook.page.wait_for_timeout(150)
+            values, caption = notebook.settled(explorer.label)
+            expect(explorer.caption).to_have_text(caption)
+            drawing = explorer.ask_page("drawing")
+            shown = notebook.ask("at", explorer.label, **values)
+            assert caption == shown["state"]["words"]
+            assert drawing == bare.show(shown["state"]), description
+
+
 def test_it_fits_a_narrow_page(notebook, explorers, screenshot):
     page, size = notebook.page, notebook.page.viewport_size
     notebook.toggle_left_area()  # a reader on such a page has closed the list of files

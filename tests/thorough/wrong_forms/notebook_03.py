@@ -10,17 +10,14 @@ WRONG = {
     # the minus sign lost
     "S14": ("-kl_minutes, rtol", "kl_minutes, rtol"),
     # a q that is sharper than the joint
-    "S15": (
-        "proportional_to_power(log_joint, 1)",
-        "proportional_to_power(log_joint, 2)",
-    ),
+    "S15": ("np.exp(log_joint)", "np.exp(2 * log_joint)"),
     # the prior in place of the posterior
     "S16": ("np.abs(counted - predicted)", "np.abs(counted - 0.64)"),
     # one q for all points
     "S17": ("bound_own, log_likelihood", "bound_shared, log_likelihood"),
     # the entropy with the wrong sign
-    "S22": ("energy + entropy, rtol", "energy - entropy, rtol"),
+    "S22": ("energy + entropy, line_3", "energy - entropy, line_3"),
     # the divergence with the wrong sign
-    "S23": ("log_p_between - kl_decoder", "log_p_between + kl_decoder"),
+    "S23": ("line_1 - kl_two, line_3", "line_1 + kl_two, line_3"),
     "S24": ("reconstruction - kl_to_prior", "reconstruction + kl_to_prior"),
 }

@@ -9,8 +9,8 @@ WRONG = {
     "S18": ("e_step(uneven, x)", "e_step(uneven._replace(weights=halves), x)"),
     # parameters beside the closed form
     "S19": (
-        "value_and_gradient_of_bound(closed_form, q1, x)",
-        "value_and_gradient_of_bound(1.01 * closed_form, q1, x)",
+        "value_and_gradient_of_bound(q1, closed_form, x)",
+        "value_and_gradient_of_bound(q1, 1.01 * closed_form, x)",
     ),
     # as printed: q(t) in place of q(t+1)
     "S20": ("corrected_new >= corrected_old", "printed_new >= printed_old"),
