@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from given_answers import EXERCISES
 
 from helpers import exercises
 from helpers.exercises import answers, guard
@@ -20,14 +21,7 @@ from helpers.exercises.formula import Formula, Slip, general_hint
 from helpers.exercises.judge import judge
 from helpers.mixture import Mixture
 
-EXERCISES = {k: v for table in exercises.EXERCISES.values() for k, v in table.items()}
-
-
-@pytest.fixture(autouse=True)
-def as_in_a_notebook(as_user):
-    """Keep no state from one test to the next."""
-    yield
-    exercises._states.clear()
+pytestmark = pytest.mark.usefixtures("as_in_a_notebook")
 
 
 def right(x):
