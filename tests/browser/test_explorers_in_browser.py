@@ -3,6 +3,7 @@
 import io
 import re
 from base64 import b64decode
+from contextlib import contextmanager
 from itertools import pairwise
 from math import log10
 
@@ -88,6 +89,18 @@ def opened(server, browser, name, *, url=None, **context):
     notebook.run_all()
     yield notebook
     notebook.close()
+
+
+@contextmanager
+def opened_far_away(server, browser, name, line):
+    """Open it over a line that is slow from when the explorers are there."""
+    with slow_line(server.port, **line) as (url, slow_down):
+        late = opened(server, browser, name, url=url)
+        notebook = next(late)
+        expect(notebook.explorer("first").caption).to_have_text(f"first: {START}")
+        slow_down()
+        yield notebook
+        late.close()
 
 
 @pytest.fixture
@@ -453,12 +466,8 @@ def test_a_finger_can_drag_too(server, browser, screenshot):
 
 def test_on_a_slow_line_nothing_queues_up(server, browser):
     """Neither when dragging nor when playing; and each ends at its last value."""
-    with slow_line(server.port, **LATE) as (url, slow_down):
-        late = opened(server, browser, "slow.ipynb", url=url)
-        notebook = next(late)
+    with opened_far_away(server, browser, "slow.ipynb", LATE) as notebook:
         first = notebook.explorer("first")
-        expect(first.caption).to_have_text(f"first: {START}")
-        slow_down()
         slider = first.control(N, "IntSlider")
         play = first.root.get_by_role("button", name="Play")
 
@@ -481,18 +490,12 @@ def test_on_a_slow_line_nothing_queues_up(server, browser):
         play.press("Enter")
         check_end(notebook, first, slider)
         assert num_calls(notebook, "first") - before < 8
-        late.close()
 
 
 @pytest.fixture(scope="module")
 def page_far_away(server, browser):
-    with slow_line(server.port, **LATE) as (url, slow_down):
-        late = opened(server, browser, "far.ipynb", url=url)
-        notebook = next(late)
-        expect(notebook.explorer("first").caption).to_have_text(f"first: {START}")
-        slow_down()
+    with opened_far_away(server, browser, "far.ipynb", LATE) as notebook:
         yield notebook
-        late.close()
 
 
 @pytest.fixture
@@ -579,12 +582,8 @@ def test_a_box_in_between_takes_effect_at_the_next_step(far):
 
 
 def test_play_over_a_slow_line_keeps_up_with_its_slider(server, browser):
-    with slow_line(server.port, **LESS_LATE) as (url, slow_down):
-        late = opened(server, browser, "play.ipynb", url=url)
-        notebook = next(late)
+    with opened_far_away(server, browser, "play.ipynb", LESS_LATE) as notebook:
         first = notebook.explorer("first")
-        expect(first.caption).to_have_text(f"first: {START}")
-        slow_down()
         first.press(first.control(N, "IntSlider"), "End")
         expect(first.caption).to_have_text("first: m = 5.0, n = 100, black")
         first.press(first.control(N, "IntSlider"), "Home")
@@ -611,7 +610,6 @@ def test_play_over_a_slow_line_keeps_up_with_its_slider(server, browser):
         assert len(lags) >= 8
         assert min(lags[0], 2000 * LESS_LATE["delay"]) == 2000 * LESS_LATE["delay"]
         assert max(lags[2:]) < 1000 * LESS_LATE["delay"]
-        late.close()
 
 
 def test_a_page_loaded_again_shows_what_it_showed(open_notebook):
