@@ -60,7 +60,8 @@ def pathwise(
     grad E_q f(z) = E_eps grad f(mean + sigma eps),   eps ~ N(0, I)
     d / d mean = f'(z),   d / d sigma = f'(z) eps
 
-    Unbiased if f is locally Lipschitz (kinks are allowed) and does not grow too fast.
+    Unbiased if f is locally Lipschitz (kinks are allowed) and its slope does not grow
+    too fast. (f itself may be bounded and its slope not: sin(exp(z^2)).)
     If f has a jump, the contribution of the jump is missing, because no slope of f
     contains it: for a step function the estimates are all 0.
 
@@ -130,7 +131,7 @@ def score_function(
     Raises:
         ValueError: also if the baseline is not finite or is an unknown word.
 
-    Source: Williams 1992 (REINFORCE); Mnih and Rezende 2016 (leave one out).
+    Source: Williams 1992 (REINFORCE); Kool, van Hoof and Welling 2019 (leave one out).
     """
     eps, z = _draw(key, q, num_samples)
     _check_scalar(f, q.mean)
