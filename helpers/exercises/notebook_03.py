@@ -330,21 +330,21 @@ def _sixteen_hint(mean, sigma):
         return "The sign of the mean is flipped: more of the posterior is at z > 0."
     if sigma < 0.5 and 1.0 < abs(mean) < 1.6:
         return (
-            "This q covers only one mode, which is best with one sample. With 16 "
+            "This q covers only one peak, which is best with one sample. With 16 "
             "samples, q can be wide: a few samples in the wrong place cost little, but "
-            "a mode that is never sampled costs more."
+            "a peak that is never sampled costs more."
         )
     # Of four small steps, the hint is the one that helps most.
     steps = {
-        "This q is too narrow: one of the modes is hardly ever sampled. Make sigma "
+        "This q is too narrow: one of the peaks is hardly ever sampled. Make the scale "
         "larger.": (mean, 1.1 * sigma),
-        "This q is wider than both modes together, so many of the 16 samples are "
-        "wasted. Make sigma smaller.": (mean, sigma / 1.1),
-        "The mean is too low: the mode at positive z has more of the probability.": (
+        "This q is wider than both peaks together, so many of the 16 samples are "
+        "wasted. Make the scale smaller.": (mean, sigma / 1.1),
+        "The mean is too low: the peak at positive z has more of the probability.": (
             mean + 0.1,
             sigma,
         ),
-        "The mean is too high: the mode at negative z is hardly ever sampled.": (
+        "The mean is too high: the peak at negative z is hardly ever sampled.": (
             mean - 0.1,
             sigma,
         ),

@@ -814,7 +814,7 @@ WRONG = {
         (lambda p, a: slope_in_logits(p, a) / len(p), "a mean over the points"),
     ],
     "q_for_sixteen": [
-        ((1.25, 0.3), "covers only one mode"),
+        ((1.25, 0.3), "covers only one peak"),
         ((0.0, 1.5), "mean is too low"),
         ((0.75, 0.6), "too narrow"),
         ((0.5, 3.0), "wider than both"),

@@ -16,7 +16,7 @@ WRONG = {
     # one q for all points
     "S17": ("bound_own, log_likelihood", "bound_shared, log_likelihood"),
     # the entropy with the wrong sign
-    "S22": ("energy + entropy, line_3", "energy - entropy, line_3"),
+    "S22": ("expected_log_joint + entropy", "expected_log_joint - entropy"),
     # the divergence with the wrong sign
     "S23": ("line_1 - kl_two, line_3", "line_1 + kl_two, line_3"),
     "S24": ("reconstruction - kl_to_prior", "reconstruction + kl_to_prior"),
