@@ -20,7 +20,7 @@ WRONG = {
     # a closed form: one application gives the maximum
     "S09": ("weighted_averages(to_mixture(start), x)", "top"),
     # twice the noise
-    "S10": ("second_moment - np.eye(2)", "second_moment - 4 * np.eye(2)"),
+    "S10": ("sigma_x=1.0", "sigma_x=2.0"),
     # the constant of one dimension in place of two
     "S11": ("constant = 1 / (2 * np.pi)", "constant = 1 / np.sqrt(2 * np.pi)"),
     # as printed
