@@ -66,11 +66,11 @@ def e_step(params: Mixture, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
 
     Source: deck, "Expectation-Maximization (EM) Algorithm"; Bishop 2006, eq. 9.23.
     """
-    return jax.nn.softmax(mixture.log_joint(params, x), axis=1)
+    return mixture.responsibilities(params, x)
 
 
 def _no_component_is_empty(responsibilities, **others):
-    """Raise if the responsibilities of a component are all 0: N_k = 0 divides."""
+    """Raise if a component's responsibilities are all 0: the M-step divides by N_k."""
     counts = responsibilities.sum(axis=0)
     _checks.positive("responsibilities of a component", counts, "k")
 
@@ -352,7 +352,8 @@ def faults(result: EMResult) -> list[str]:
         one sentence per fault; an empty list if nothing went wrong.
     """
     sentences = [
-        f"component {k} holds less than half a point: a weight of 0 stays 0"
+        f"component {k} holds less than half a point: its responsibilities sum to less "
+        "than 0.5"
         for k in np.flatnonzero(result.lost)
     ]
     for k in np.flatnonzero(result.collapsed):
