@@ -83,8 +83,9 @@ class EMResult(NamedTuple):
     log_likelihoods: Float[Array, " t"]
     num_steps: Int[Array, ""]
     converged: Bool[Array, ""]  # the last step gained less than the tolerance
-    lost: Bool[Array, " k"]  # the component holds less than half a point
-    collapsed: Bool[Array, " k"]  # its variance has reached, or next would, the least
+    lost: Bool[Array, " k"]  # the component's responsibilities sum to less than 0.5
+    # its variance has reached its lower limit, or would in the next step
+    collapsed: Bool[Array, " k"]
     equal: Bool[Array, " k"]  # it has the mean and covariance of another: a saddle
     least_variances: Float[Array, " k"]  # the floor, or where rounding error begins
 
