@@ -108,9 +108,6 @@ FUNCTIONS = {
     "em.m_step": lambda key, p: em.m_step(p.q, p.x, covariance_type="full"),
     "em.iterate": lambda key, p: em.iterate(p.spherical, p.x, num_steps=2),
     "em.fit": lambda key, p: em.fit(p.full, p.x, num_steps=3, variance_floor=0.1),
-    "em.gradient_ascent": lambda key, p: em.gradient_ascent(
-        p.full, p.x, optimizer=OPTIMIZER, num_steps=3
-    ),
     "estimators.pathwise": lambda key, p: estimators.pathwise(
         key, wavy, p.normal, num_samples=4
     ),
@@ -156,7 +153,7 @@ OF_A_KEY_ALONE = {"network.init", "vae.init", "vae.minibatches"}
 UNCOMPILED = {"vae.fit"}
 # JAX has no reverse mode for a loop whose end is not known, and truth has no slope.
 SLOPELESS = UNCOMPILED | OF_A_KEY_ALONE
-SLOPELESS |= {"em.fit", "em.gradient_ascent", "evaluate.active_units"}
+SLOPELESS |= {"em.fit", "evaluate.active_units"}
 # A grid follows its q, which integrals over it do not: their slopes are checked above.
 SLOPELESS |= {"quadrature.tabulate"}
 
