@@ -22,8 +22,6 @@ key, the grid would need more than two dimensions, or the grid is too coarse or 
 reach far enough for this model and this q.
 """
 
-import functools
-import inspect
 import itertools
 from collections.abc import Callable
 from typing import Annotated, NamedTuple
@@ -56,10 +54,10 @@ Q = Float[Array, "*n k"] | Gaussian
 Value = Float[Array, "*n"]
 
 
-MODEL = _checks.reader(Annotated[Float[Array, "n k"], _checks.log_density])
-PROBABILITIES = _checks.reader(Annotated[Float[Array, "n k"], _checks.simplex])
-PRIOR = _checks.reader(Annotated[Float[Array, " k"], _checks.simplex])
-DENSITY = _checks.reader(Gaussian)
+read_log_joint = _checks.reader(Annotated[Float[Array, "n k"], _checks.log_density])
+read_q = _checks.reader(Annotated[Float[Array, "n k"], _checks.simplex])
+read_prior = _checks.reader(Annotated[Float[Array, " k"], _checks.simplex])
+read_gaussian = _checks.reader(Gaussian)
 
 
 class EnergyEntropy(NamedTuple):
@@ -104,31 +102,7 @@ def log_where_positive(probabilities):
     return jnp.log(jnp.where(probabilities > 0, probabilities, 1))
 
 
-def for_any_z(formula):
-    """Let a formula for a z that can be enumerated also take a Gaussian q.
-
-    The decorated function checks its arguments, evaluates a Gaussian q on a grid, and
-    calls the compiled formula with the two arrays.
-    """
-    compiled = jax.jit(formula)
-
-    @functools.wraps(formula)
-    def of_model_and_q(log_joint, q=None, *, num_nodes=None):
-        table = _enumerated(log_joint, q, num_nodes)
-        return compiled(table.log_joint, table.q)
-
-    signature = inspect.signature(formula)
-    option = inspect.Parameter(
-        "num_nodes", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=int | None
-    )
-    of_model_and_q.__signature__ = signature.replace(
-        parameters=[*signature.parameters.values(), option]
-    )
-    return of_model_and_q
-
-
-@for_any_z
-def elbo(log_joint: LogJoint, q: Q) -> Value:
+def elbo(log_joint: LogJoint, q: Q, *, num_nodes: int | None = None) -> Value:
     """Evidence lower bound of each point, for any q (S13, S14, S22).
 
     ELBO(x; q) = E_q log [p(x, z) / q(z)] = sum_z q(z) log [p(x, z) / q(z)] <= log p(x)
@@ -148,11 +122,16 @@ def elbo(log_joint: LogJoint, q: Q) -> Value:
 
     Source: deck, "Evidence Lower Bound"; Jordan et al. 1999.
     """
+    table = _enumerated(log_joint, q, num_nodes)
+    return _elbo(table.log_joint, table.q)
+
+
+@jax.jit
+def _elbo(log_joint, q):
     return expectation(q, log_joint - log_where_positive(q))
 
 
-@for_any_z
-def gap(log_joint: LogJoint, q: Q) -> Value:
+def gap(log_joint: LogJoint, q: Q, *, num_nodes: int | None = None) -> Value:
     """How far the bound lies below log p(x); 0 only if q is the posterior (S15, S16).
 
     gap = log p(x) - ELBO(x; q) = KL(q || p(z | x)),   log p(x) = log sum_z p(x, z)
@@ -167,6 +146,12 @@ def gap(log_joint: LogJoint, q: Q) -> Value:
 
     Source: deck, "Evidence Lower Bound".
     """
+    table = _enumerated(log_joint, q, num_nodes)
+    return _gap(table.log_joint, table.q)
+
+
+@jax.jit
+def _gap(log_joint, q):
     log_evidence = logsumexp(log_joint, axis=-1)
     return log_evidence - expectation(q, log_joint - log_where_positive(q))
 
@@ -314,16 +299,16 @@ def _enumerated(log_joint, q, num_nodes=None):
             "log_joint is a function of z"
         )
     sizes = {}
-    log_joint = MODEL("log_joint", log_joint, sizes)
-    q = PROBABILITIES("q", q, sizes)
+    log_joint = read_log_joint("log_joint", log_joint, sizes)
+    q = read_q("q", q, sizes)
     return quadrature.LogTable(log_joint, q, log_cell=0.0, z=None)
 
 
 def _log_prior(prior, table):
     if table.z is not None:
-        prior = DENSITY("prior", prior, {"d": table.z.shape[1]})
+        prior = read_gaussian("prior", prior, {"d": table.z.shape[1]})
         return gaussian.log_prob(prior, table.z) + table.log_cell
-    prior = PRIOR("prior", prior, {"k": table.q.shape[1]})
+    prior = read_prior("prior", prior, {"k": table.q.shape[1]})
     if not (is_traced(prior) or is_traced(table.q)):
         without = np.asarray(prior) == 0
         if np.any(np.asarray(table.q)[:, without]):

@@ -35,7 +35,7 @@ __all__ = [
 # flag. Compiling takes half the time with the older code generator, and much less again
 # without optimisation; and a small program is not worth dividing among processors.
 # Trainings and large fits are optimised all the same: see `_functions.OPTIMISED` and
-# `_fast.climb.SLOW_TO_COMPILE`.
+# `_fast.loop.SLOW_TO_COMPILE`.
 QUICK = {
     "0.10": "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0 "
     "--xla_cpu_parallel_codegen_split_count=1"

@@ -21,17 +21,15 @@ from jaxtyping import Array, Float, Key
 from helpers import gaussian, network, quadrature
 from helpers._checks import Positive, checked, is_traced, reader
 from helpers.gaussian import Gaussian
-from helpers.network import MLP, init
+from helpers.network import MLP
 from helpers.quadrature import log_mean_exp
 
 __all__ = [
     "bent_line",
     "decode",
-    "init",
     "log_joint",
     "log_marginal_importance",
     "log_marginal_quadrature",
-    "posterior_on_grid",
     "sample",
 ]
 
@@ -216,51 +214,6 @@ def log_marginal_importance(
     log_q = gaussian.log_prob(q, z)
     log_ratios = log_joint(params, x, z, sigma_x=sigma_x) - log_q[None, :]
     return log_mean_exp(log_ratios)
-
-
-@checked(compiled=False)
-def posterior_on_grid(
-    params: MLP,
-    x: Float[Array, "n d"],
-    z: Float[Array, "s m"],
-    *,
-    sigma_x: Positive = 1.0,
-) -> Float[Array, "n s"]:
-    """Exact posterior density of a one-dimensional z, at values of your choice (S16).
-
-    p(z | x) = p(x, z) / p(x), with p(x) computed by `log_marginal_quadrature`'s rule
-
-    Args:
-        params: a decoder of a one-dimensional z.
-        x: points `n d`.
-        z: where to evaluate the density, `s 1`; any values, in any order.
-        sigma_x: the standard deviation of x given z.
-
-    Returns:
-        `n s` densities, per unit of z.
-
-    Raises:
-        ValueError: as `log_marginal_quadrature`; also if a posterior is so narrow that
-            its height cannot be computed to one part in a thousand.
-
-    Source: deck, "Evidence Lower Bound".
-    """
-    log_marginal, change = _integral_over_z(params, x, sigma_x, NUM_NODES)
-    if not is_traced(log_marginal):
-        # An error of 1e-3 nats in log p(x) is a relative error of 1e-3 in the density.
-        worst = np.asarray(change).argmax()
-        if change[worst] > 1e-3:
-            raise ValueError(
-                f"x: got a point, x[{worst}], whose posterior is too narrow for the "
-                f"{NUM_NODES} nodes of the quadrature, expected a point nearer to the "
-                f"curve, or a sigma_x above {sigma_x}"
-            )
-    return _ratio(log_joint(params, x, z, sigma_x=sigma_x), log_marginal)
-
-
-@jax.jit
-def _ratio(log_joint, log_marginal):
-    return jnp.exp(log_joint - log_marginal[:, None])
 
 
 @checked

@@ -20,10 +20,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from helpers import _checks, mixture
-from helpers._checks import Optimizer, checked
-from helpers._fast import climb as _climb
+from helpers._checks import checked
+from helpers._fast import loop as _loop
 from helpers._fast import stream as _stream
-from helpers._fast.climb import EMResult
+from helpers._fast.loop import EMResult
 from helpers.mixture import Mixture
 
 __all__ = [
@@ -33,7 +33,6 @@ __all__ = [
     "e_step",
     "faults",
     "fit",
-    "gradient_ascent",
     "iterate",
     "m_step",
 ]
@@ -66,11 +65,11 @@ def e_step(params: Mixture, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
 
     Source: deck, "Expectation-Maximization (EM) Algorithm"; Bishop 2006, eq. 9.23.
     """
-    return jax.nn.softmax(mixture.log_joint(params, x), axis=1)
+    return mixture.responsibilities(params, x)
 
 
 def _no_component_is_empty(responsibilities, **others):
-    """Raise if the responsibilities of a component are all 0: N_k = 0 divides."""
+    """Raise if a component's responsibilities are all 0: the M-step divides by N_k."""
     counts = responsibilities.sum(axis=0)
     _checks.positive("responsibilities of a component", counts, "k")
 
@@ -185,7 +184,7 @@ def _enough_points(params, x, **options):
 def _points(name, value, *shapes, **sizes):
     """Return points as an array, but leave points that are on disk there."""
     if isinstance(value, np.memmap):
-        return _stream.checked(name, value, **sizes)
+        return _stream.points_on_disk(name, value, **sizes)
     return _checks.as_array(name, value, *shapes, **sizes)
 
 
@@ -249,56 +248,13 @@ def fit(
     Source: Dempster, Laird and Rubin 1977; deck, "Convergence of EM Algorithm".
     """
     floored = _checks.is_traced(variance_floor) or bool(variance_floor > 0)
-    limits = _climb.Limits(tol, variance_floor)
-    options = _climb.Options(num_steps, chunk_size, floored)
+    limits = _loop.Limits(tol, variance_floor)
+    options = _loop.Options(num_steps, chunk_size, floored)
     if isinstance(x, np.memmap):
         if not any(map(_checks.is_traced, (*params, *limits))):
-            return _stream.climb(params, x, limits, options)
+            return _stream.run(params, x, limits, options)
         x = _checks.as_array("x", np.asarray(x), "n d")
-    return _climb.climb(params, x, limits, options)
-
-
-@checked(check_together=_enough_points, compiled=False)
-def gradient_ascent(
-    params: Mixture,
-    x: Float[Array, "n d"],
-    *,
-    optimizer: Optimizer,
-    num_steps: int,
-    tol: Limit = 0.0,
-    chunk_size: int | None = None,
-) -> EMResult:
-    """Maximise the log-likelihood by gradient ascent, to compare it with EM (S03, S09).
-
-    theta <- theta + optimizer(grad l(theta) / N)
-
-    The parameters are unconstrained: the logarithms of the weights before they are
-    normalised, the means, and the logarithms of the variances (for full covariances, of
-    the diagonals of their Cholesky factors). A step takes one pass over the data, like
-    a step of EM, or several if the optimiser uses a line search.
-
-    Args:
-        params: the start. Its covariances are spherical (`k`) or full (`k d d`), and
-            stay so.
-        x: points `n d`.
-        optimizer: any `optax` optimiser, such as `optax.adam(0.05)`; it minimises the
-            MEAN negative log-likelihood.
-        num_steps: maximum number of steps, at least 1.
-        tol: as in `fit`.
-        chunk_size: as in `fit`.
-
-    Returns:
-        EMResult. If a step is too large, `log_likelihoods` decreases. If a step would
-        make the parameters infinite, it is not taken, and `collapsed` is set.
-
-    Raises:
-        ValueError: as in `fit`.
-
-    Source: deck, "Difficulties of MLE".
-    """
-    limits = _climb.Limits(tol, floor=0.0)
-    options = _climb.Options(num_steps, chunk_size, optimizer=optimizer)
-    return _climb.climb(params, x, limits, options)
+    return _loop.run(params, x, limits, options)
 
 
 @checked(check_together=_enough_points, compiled=False)
@@ -327,7 +283,7 @@ def convergence_rate(params: Mixture, x: Float[Array, "n d"]) -> Float[Array, ""
     Source: Dempster, Laird and Rubin 1977, section 3; Meng and Rubin 1991.
     """
     _checks.positive("params.weights", params.weights, "k")
-    jacobian, moved = _climb.em_jacobian(params, x)
+    jacobian, moved = _loop.em_jacobian(params, x)
     if not np.isfinite(jacobian).all():
         raise ValueError(
             "params: got a component whose M-step has no derivative, expected one that "
@@ -346,13 +302,14 @@ def faults(result: EMResult) -> list[str]:
     """Describe in words what went wrong with which component.
 
     Args:
-        result: of one run of `fit` or `gradient_ascent`, not of a `vmap` over many.
+        result: of one run of `fit`, not of a `vmap` over many.
 
     Returns:
         one sentence per fault; an empty list if nothing went wrong.
     """
     sentences = [
-        f"component {k} holds less than half a point: a weight of 0 stays 0"
+        f"component {k} holds less than half a point: its responsibilities sum to less "
+        "than 0.5"
         for k in np.flatnonzero(result.lost)
     ]
     for k in np.flatnonzero(result.collapsed):

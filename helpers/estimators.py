@@ -61,7 +61,8 @@ def pathwise(
     d / d mean = f'(z),   d / d sigma = f'(z) eps
 
     Unbiased if f is locally Lipschitz (kinks are allowed) and its slope does not grow
-    too fast. (f itself may be bounded and its slope not: sin(exp(z^2)).)
+    too fast. A bounded f is not enough: the slope of sin(exp(z^2)) grows too fast.
+
     If f has a jump, the contribution of the jump is missing, because no slope of f
     contains it: for a step function the estimates are all 0.
 
@@ -221,9 +222,9 @@ def _gauss_hermite(f: Callable[[Array], Array], q: Gaussian, num_nodes: int) -> 
     terms = _times_the_score(values - mass @ values, eps, sigma)
     gradients = Gradients(mass @ terms.mean, mass @ terms.sigma)
     spread = jnp.max(mass @ jnp.abs(jnp.concatenate(terms, axis=1)))
-    eps = jnp.finfo(sigma.dtype).eps
-    rounding = 64 * eps * jnp.abs(values).max() / sigma.min()
-    return Rule(gradients, jnp.sqrt(eps) * spread + rounding)
+    machine_eps = jnp.finfo(sigma.dtype).eps
+    rounding = 64 * machine_eps * jnp.abs(values).max() / sigma.min()
+    return Rule(gradients, jnp.sqrt(machine_eps) * spread + rounding)
 
 
 def _nodes(q, num_nodes):

@@ -33,11 +33,6 @@ class MLP(NamedTuple):
 
     def _valid(self, name, sizes):
         """Check that the sizes of the layers match; see `_checks.checked`."""
-        network = self._with_sizes_that_match(name)
-        sizes |= {"m": len(network.weights[0]), "d": len(network.biases[-1])}
-        return network
-
-    def _with_sizes_that_match(self, name):
         for field, value in zip(self._fields, self, strict=True):
             if not isinstance(value, tuple | list):
                 raise ValueError(
@@ -59,6 +54,7 @@ class MLP(NamedTuple):
             where = f"{name}.biases[{layer}]"
             biases.append(_checks.as_array(where, bias, "outputs", **known))
             known = {"inputs": known["outputs"]}
+        sizes |= {"m": len(weights[0]), "d": len(biases[-1])}
         return MLP(tuple(weights), tuple(biases))
 
 

@@ -15,15 +15,13 @@ Every function raises a ValueError if a shape does not fit, a number is not fini
 `sigma_x` is not above 0, a count is below 1, or `key` is not a typed key.
 """
 
-import functools
 from collections.abc import Callable
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.scipy.special import ndtri
 from jaxtyping import Array, Float, Int, Key
 
 from helpers import _checks, _functions, _train, decoder, gaussian, network
@@ -45,7 +43,6 @@ __all__ = [
     "fit",
     "init",
     "last_result",
-    "latent_grid",
     "log_likelihood",
     "minibatches",
     "reconstruct",
@@ -68,7 +65,7 @@ class VAE(NamedTuple):
         read = _checks.reader(MLP)
         of_encoder = {}
         encoder = read(f"{name}.encoder", self.encoder, of_encoder)
-        mirrored = read(f"{name}.decoder", self.decoder, sizes)
+        decoder = read(f"{name}.decoder", self.decoder, sizes)
         inputs, outputs = of_encoder["m"], of_encoder["d"]
         d, m = sizes["d"], sizes["m"]
         if (inputs, outputs) != (d, 2 * m):
@@ -77,7 +74,7 @@ class VAE(NamedTuple):
                 f"{d} and {2 * m}: the dimension of x, and twice the decoder's {m} "
                 "inputs"
             )
-        return VAE(encoder, mirrored)
+        return VAE(encoder, decoder)
 
 
 class ElboTerms(NamedTuple):
@@ -110,21 +107,11 @@ class FitResult(NamedTuple):
 
 
 class Diverged(FloatingPointError):
-    """Raised if a number is no longer finite. `result` is from before that epoch."""
-
-    def __init__(self, message: str, result: FitResult):
-        """Keep the result with the message."""
-        super().__init__(message)
-        self.result = result
+    """Raised if a number is no longer finite. See `last_result`."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """Raised if training is interrupted. `result` is what was learned until then."""
-
-    def __init__(self, message: str, result: FitResult):
-        """Keep the result with the message."""
-        super().__init__(message)
-        self.result = result
+    """Raised if training is interrupted. See `last_result`."""
 
 
 @checked
@@ -414,8 +401,7 @@ def fit(
                 params, opt_state, _ = step(step_key, params, opt_state, batch, ...)
 
     The interrupt button raises `Interrupted`, which also ends a loop over several fits.
-    The exception's `result` holds what was learned so far, and `last_result()` returns
-    it afterwards.
+    `last_result()` returns what was learned so far.
 
     If you pass the same optimiser object again, with data of the same shape, nothing is
     compiled again, even if beta or sigma_x has changed.
@@ -444,7 +430,8 @@ def fit(
         ValueError: also if an option is out of range.
         Interrupted: if the interrupt button was pressed.
         Diverged: if a term is not finite. The message names the epoch and the likely
-            cause; `result` holds the parameters and history of the epochs before.
+            cause; `last_result()` returns the parameters and history of the epochs
+            before.
 
     Source: deck, "Variational Auto-Encoder"; Kingma and Welling 2014, algorithm 1;
     Higgins et al. 2017 (beta).
@@ -556,7 +543,7 @@ def last_result() -> FitResult | None:
     """What the last interrupted or diverged fit had learned; None if there was none.
 
     Returns:
-        FitResult, the same as the exception's `result`.
+        FitResult: the parameters and history of the epochs before it ended.
     """
     return _kept[-1] if _kept else None
 
@@ -567,14 +554,12 @@ def _raise(watched, result, num_epochs, x, sigma_x):
     if watched.ended == "interrupted":
         raise Interrupted(
             f"interrupted after {num_good} of {num_epochs} epochs; what was learned so "
-            "far is vae.last_result()",
-            result,
+            "far is vae.last_result()"
         )
     raise Diverged(
         f"epoch {num_good + 1} of {num_epochs}: the bound is not a finite number. "
-        f"{_likely_cause(x, sigma_x)} The parameters after epoch {num_good} are in "
-        "this error's `result`, which vae.last_result() also returns.",
-        result,
+        f"{_likely_cause(x, sigma_x)} vae.last_result() returns the parameters after "
+        f"epoch {num_good}."
     )
 
 
@@ -625,50 +610,3 @@ def sample(
     Source: deck, "Variational Auto-Encoder".
     """
     return decoder.sample(key, params.decoder, num_samples, sigma_x=sigma_x)
-
-
-def _below_one(name, value, *shapes, **sizes):
-    value = _checks.positive(name, value, *shapes, **sizes)
-    if not _checks.is_traced(value) and value >= 1:
-        raise ValueError(f"{name}: got {value}, expected a number below 1")
-    return value
-
-
-def _of_a_plane(params, **_):
-    latents = len(params.decoder.weights[0])
-    if latents != 2:
-        raise ValueError(f"params: got a z of {latents} dimensions, expected two")
-
-
-@checked(check_together=_of_a_plane)
-def latent_grid(
-    params: VAE,
-    *,
-    num_per_axis: Annotated[int, functools.partial(_checks.count, low=2)] = 20,
-    mass: Annotated[float | Float[Array, ""], _below_one] = 0.95,
-) -> tuple[Float[Array, "rows columns d"], Float[Array, "rows columns 2"]]:
-    """Decode a grid over a two-dimensional latent, laid out as it is displayed.
-
-    The grid lines are quantiles of the prior: between any two neighbouring lines the
-    prior has the same probability.
-
-    Args:
-        params: a VAE with a two-dimensional z.
-        num_per_axis: number of grid lines per axis, at least 2.
-        mass: probability of the prior between the outermost lines, between 0 and 1.
-
-    Returns:
-        means of x, `rows columns d`, and their z, `rows columns 2`: the first
-        coordinate increases from left to right, the second from bottom to top.
-
-    Raises:
-        ValueError: also if z does not have two dimensions, or an option is out of
-            range.
-
-    Source: Kingma and Welling 2014, figure 4.
-    """
-    quantiles = 0.5 + mass * jnp.linspace(-0.5, 0.5, num_per_axis)
-    line = ndtri(quantiles).astype(params.decoder.weights[0].dtype)
-    z = jnp.stack(jnp.meshgrid(line, line[::-1]), axis=-1)
-    x = decode(params, z.reshape(-1, 2))
-    return x.reshape(num_per_axis, num_per_axis, -1), z

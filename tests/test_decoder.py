@@ -1,7 +1,5 @@
 """The decoder, against exact Gaussians where it is linear and quadrature where not."""
 
-import contextlib
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,10 +11,10 @@ from helpers.gaussian import Gaussian
 from helpers.network import MLP
 
 BENT = decoder.bent_line()
-LINEAR = decoder.init(jax.random.key(0), (1, 2))._replace(
+LINEAR = network.init(jax.random.key(0), (1, 2))._replace(
     biases=(jnp.array([0.5, -1.0]),)
 )
-PLANE = decoder.init(jax.random.key(1), (2, 3))
+PLANE = network.init(jax.random.key(1), (2, 3))
 X = jnp.array([[0.0, 0.0], [2.5, 1.0], [-2.0, -3.0], [4.0, 4.0]])
 Z = jnp.linspace(-3, 3, 7)[:, None]
 SIGMAS = [0.3, 1.0]
@@ -56,13 +54,13 @@ def test_arms_of_the_bent_line_are_six_apart():
 
 def test_a_point_between_the_arms_has_a_posterior_with_two_modes():
     z = jnp.linspace(-4, 4, 401)[:, None]
-    density = decoder.posterior_on_grid(BENT, jnp.array([[-2.0, 0.0]]), z)[0]
-    inner = density[1:-1]
-    assert ((inner > density[:-2]) & (inner > density[2:])).sum() == 2
+    log_joint = decoder.log_joint(BENT, jnp.array([[-2.0, 0.0]]), z)[0]
+    inner = log_joint[1:-1]
+    assert ((inner > log_joint[:-2]) & (inner > log_joint[2:])).sum() == 2
 
 
 def test_decode_is_the_layers_written_out():
-    params = decoder.init(jax.random.key(2), (2, 5, 4, 3))
+    params = network.init(jax.random.key(2), (2, 5, 4, 3))
     params = jax.tree.map(lambda leaf: leaf + 0.1, params)
     z = np.random.default_rng(0).normal(size=(6, 2))
     (a, b, c), (d, e, f) = jax.tree.map(np.asarray, tuple(params))
@@ -74,7 +72,7 @@ def test_decode_is_the_layers_written_out():
 
 def test_initial_weights_have_mean_zero_and_variance_one_over_inputs():
     inputs, outputs = 50, 400
-    (weights,), (biases,) = decoder.init(jax.random.key(3), (inputs, outputs))
+    (weights,), (biases,) = network.init(jax.random.key(3), (inputs, outputs))
     scaled = np.ravel(weights) * np.sqrt(inputs)
     assert weights.shape == (inputs, outputs)
     assert (biases == 0).all()
@@ -86,7 +84,7 @@ def test_a_decoder_is_its_network():
 
 
 def test_initial_layers_differ():
-    params = decoder.init(jax.random.key(3), (2, 2, 2))
+    params = network.init(jax.random.key(3), (2, 2, 2))
     assert not np.allclose(*params.weights)
 
 
@@ -156,32 +154,6 @@ def test_gradient_of_the_marginal_is_the_exact_gaussians():
     np.testing.assert_allclose(
         jax.grad(log_likelihood)(LINEAR.biases[0]), expected, rtol=1e-10
     )
-
-
-@both_sigmas
-def test_posterior_of_a_linear_decoder_is_the_exact_gaussian(sigma_x):
-    mean, scale = linear_posterior(LINEAR, X, sigma_x)
-    z = jnp.array([[0.3], [-1.2], [2.0]])  # neither sorted nor evenly spaced
-    np.testing.assert_allclose(
-        decoder.posterior_on_grid(LINEAR, X, z, sigma_x=sigma_x),
-        stats.norm(mean[:, None], scale).pdf(np.asarray(z).T),
-        rtol=1e-9,
-    )
-
-
-@both_sigmas
-def test_posterior_integrates_to_one(sigma_x):
-    z = jnp.linspace(-8, 8, 3201)[:, None]
-    total = decoder.posterior_on_grid(BENT, X, z, sigma_x=sigma_x).sum(axis=1) * 0.005
-    np.testing.assert_allclose(total, 1, rtol=1e-10)
-
-
-@pytest.mark.parametrize("distance", [1e2, 1e3, 1e4, 1e5, 1e6])
-def test_posterior_of_a_far_point_integrates_to_one_or_is_refused(as_user, distance):
-    z = np.linspace(-0.5, 0.5, 200_001)[:, None]
-    with contextlib.suppress(ValueError):
-        density = decoder.posterior_on_grid(BENT, [[distance, 0.0]], z)
-        np.testing.assert_allclose(density.sum() * 5e-6, 1, rtol=1e-3)
 
 
 @pytest.mark.parametrize("params", [LINEAR, BENT], ids=["linear", "bent"])
@@ -256,7 +228,6 @@ FUNCTIONS = {
     "importance": lambda params, x, z: decoder.log_marginal_importance(
         jax.random.key(0), params, x, num_samples=4
     ),
-    "posterior": decoder.posterior_on_grid,
     "sample": lambda params, x, z: decoder.sample(jax.random.key(0), params, 4),
 }
 every_function = pytest.mark.parametrize(
@@ -340,17 +311,9 @@ def test_bad_numbers_of_nodes_are_refused(refused, num_nodes, expected):
         decoder.log_marginal_quadrature(BENT, X, num_nodes=num_nodes)
 
 
-@pytest.mark.parametrize(
-    "function",
-    [
-        decoder.log_marginal_quadrature,
-        lambda params, x: decoder.posterior_on_grid(params, x, [[0.0, 0.0]]),
-    ],
-    ids=["quadrature", "posterior"],
-)
-def test_a_two_dimensional_latent_is_refused_by_quadrature(refused, function):
+def test_a_two_dimensional_latent_is_refused_by_quadrature(refused):
     with refused("params", "2-dimensional z", "one dimension"):
-        function(PLANE, np.ones((1, 3)))
+        decoder.log_marginal_quadrature(PLANE, np.ones((1, 3)))
 
 
 POINT, ZERO = np.zeros((1, 2)), np.zeros((1, 1))
@@ -374,10 +337,9 @@ POINT, ZERO = np.zeros((1, 2)), np.zeros((1, 1))
         lambda **sigma: decoder.log_marginal_importance(
             jax.random.key(0), BENT, POINT, num_samples=2, **sigma
         ),
-        lambda **sigma: decoder.posterior_on_grid(BENT, POINT, ZERO, **sigma),
         lambda **sigma: decoder.sample(jax.random.key(0), BENT, 2, **sigma),
     ],
-    ids=["log_joint", "quadrature", "importance", "posterior", "sample"],
+    ids=["log_joint", "quadrature", "importance", "sample"],
 )
 def test_a_bad_sigma_x_is_refused(refused, function, sigma_x, came, expected):
     with refused("sigma_x", came, expected):
@@ -398,12 +360,9 @@ def test_a_bad_sigma_x_is_refused(refused, function, sigma_x, came, expected):
         (POINT, "z", "z", "str", "real numbers"),
     ],
 )
-@pytest.mark.parametrize("function", [decoder.log_joint, decoder.posterior_on_grid])
-def test_bad_points_and_latents_are_refused(
-    refused, function, x, z, argument, came, expected
-):
+def test_bad_points_and_latents_are_refused(refused, x, z, argument, came, expected):
     with refused(argument, came, expected):
-        function(BENT, x, z)
+        decoder.log_joint(BENT, x, z)
 
 
 W, V, B = [[1.0, 2.0, 3.0]], [[1.0, 0.0]] * 3, [0.0, 0.0, 0.0]
@@ -474,7 +433,7 @@ def test_bad_requests_for_a_decoder_are_refused(
     refused, key, sizes, argument, came, expected
 ):
     with refused(argument, came, expected):
-        decoder.init(key, sizes)
+        network.init(key, sizes)
 
 
 @pytest.mark.parametrize(

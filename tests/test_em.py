@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from em_cases import KINDS, SPHERICAL, START, X, assert_close, both_kinds
 
@@ -184,22 +183,6 @@ def test_a_component_that_shrinks_onto_one_point_is_reported(kind):
     assert all(jnp.isfinite(leaf).all() for leaf in result.params)
 
 
-# gradient ascent
-
-
-def test_gradient_ascent_leaves_a_weight_of_zero_at_zero():
-    start = SPHERICAL._replace(weights=jnp.array([0.6, 0.4, 0.0]))
-    climb = em.gradient_ascent(start, X, optimizer=optax.adam(0.1), num_steps=5)
-    assert climb.params.weights[2] == 0
-    assert jnp.isfinite(climb.log_likelihoods).all()
-
-
-def test_too_large_a_step_lowers_the_likelihood():
-    climb = em.gradient_ascent(SPHERICAL, X, optimizer=optax.sgd(20.0), num_steps=20)
-    assert jnp.diff(climb.log_likelihoods).min() < -10
-    assert all(jnp.isfinite(leaf).all() for leaf in climb.params)
-
-
 # where float32 ends
 
 
@@ -268,23 +251,15 @@ FEW = np.array([[0.0, 0.0], [1.0, 1.0]] * 5)
         ({"chunk_size": 0}, "chunk_size", "0", "at least 1"),
     ],
 )
-@pytest.mark.parametrize("name", ["fit", "gradient_ascent"])
-def test_bad_input_is_refused(refused, name, change, argument, came, expected):
+def test_bad_input_is_refused(refused, change, argument, came, expected):
     given = {"params": SPHERICAL, "x": X, "num_steps": 3} | change
-    if name == "gradient_ascent":
-        given["optimizer"] = optax.sgd(0.1)
     with refused(argument, came, expected):
-        getattr(em, name)(given.pop("params"), given.pop("x"), **given)
+        em.fit(given.pop("params"), given.pop("x"), **given)
 
 
 def test_a_negative_floor_is_refused(refused):
     with refused("variance_floor", "-1.0", "at least 0"):
         em.fit(SPHERICAL, X, variance_floor=-1.0)
-
-
-def test_what_is_not_an_optimiser_is_refused(refused):
-    with refused("optimizer", "float", "optax"):
-        em.gradient_ascent(SPHERICAL, X, optimizer=0.1, num_steps=3)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from helpers import _checks
-from helpers._fast import climb as _climb
-from helpers._fast import sufficient
+from helpers._fast import loop, sufficient
 
 # Bytes of points in memory at a time: a read of this size is efficient, and any
 # machine has room for it.
@@ -25,16 +24,16 @@ class Piece(NamedTuple):
     rows: np.ndarray
 
 
-def climb(params, x, limits, options):
-    """Run EM, and return what `climb.climb` returns."""
-    if _climb.inside_another_program():
+def run(params, x, limits, options):
+    """Run EM, and return an EMResult, as `loop.run` does."""
+    if loop.inside_another_program():
         # The loop below is a Python loop, so it cannot be part of that program.
         with jax.ensure_compile_time_eval():
-            return _climb_now(params, x, limits, options)
-    return _climb_now(params, x, limits, options)
+            return _python_loop(params, x, limits, options)
+    return _python_loop(params, x, limits, options)
 
 
-def _climb_now(params, x, limits, options):
+def _python_loop(params, x, limits, options):
     centre = _mean(x, len(params.weights))
     dtype = jnp.result_type(_dtype_of(x), *params)
     centre = jnp.asarray(centre, dtype)
@@ -44,41 +43,35 @@ def _climb_now(params, x, limits, options):
     start = _components_of(params, centre)
     chunk_size = options.chunk_size or sufficient.chunk_size_for(params)
     limits = limits._replace(tol=limits.tol * len(x))
-    climb = _climb.beginning(start, start, options)
-    while not climb.stop:
+    now = loop.beginning(start, options)
+    while not now.stop:
         total = 0.0
         for piece in _pieces(x, dtype):
-            sums = _pass(climb.state, piece.rows, piece.num_points, centre, chunk_size)
+            sums = _sums_of(
+                now.components, piece.rows, piece.num_points, centre, chunk_size
+            )
             flat, as_sums = ravel_pytree(sums)
             # in double precision, and before the buffer is used for the next piece
             total = total + np.asarray(flat, float)
         sums = as_sums(jnp.asarray(total.astype(dtype)))
-        climb = _step(climb, sums, limits, options)
-    return _outcome(climb, climb.state, centre)
+        now = _after_step(now, sums, limits, options)
+    return _outcome(now, centre)
 
 
 _components_of = jax.jit(sufficient.components_of)
-_outcome = jax.jit(_climb.outcome)
+_after_step = jax.jit(loop.after_step, static_argnums=3)
+_outcome = jax.jit(loop.outcome)
 
 
 @partial(jax.jit, static_argnums=4)
-def _pass(components, rows, num_points, centre, chunk_size):
+def _sums_of(components, rows, num_points, centre, chunk_size):
     chunks = sufficient.columns_around(centre, rows, num_points, chunk_size)
     features_of = sufficient.features_for(components)
     points = sufficient.Points(chunks, features_of, centre)
     return sufficient.sums(components, points)
 
 
-@partial(jax.jit, static_argnums=3)
-def _step(climb, sums, limits, options):
-    moments = sufficient.moments(climb.state, sums)
-    floor = limits.floor if options.floored else None
-    proposed = sufficient.maximise(climb.state, moments, floor)
-    both = climb.state, proposed
-    return _climb.advanced(climb, sums, both, proposed, limits, options)
-
-
-def checked(name, x, **sizes):
+def points_on_disk(name, x, **sizes):
     """Return points on disk if they meet the same conditions as points in memory."""
     d = sizes.get("d", x.shape[-1])
     if x.ndim != 2 or x.shape[1] != d:

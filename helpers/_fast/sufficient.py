@@ -35,7 +35,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
 from helpers.mixture import Mixture
@@ -487,33 +486,6 @@ def maximise(components, moments, floor=None, axis=()):
     return Components(
         weights, means, together(at_least_floor, (roots, moments.spreads))
     )
-
-
-def bound(components, seen_by, moments):
-    """The part of the bound that depends on the components, a sum over points.
-
-    The moments are those of the y that belong to the components `seen_by`. If both
-    components are the same, the gradient is that of the log-likelihood (Fisher's
-    identity).
-    """
-    weights, means, roots = components
-    if roots.ndim == 1:
-        d = means.shape[1]
-        log_dets = d * jnp.log(roots)
-        ratios = seen_by.roots / roots
-        centres = (seen_by.means - means) / roots[:, None]
-        centres = centres + ratios[:, None] * moments.shifts
-        squares = d * ratios**2 * moments.spreads
-    else:
-        log_dets = jnp.log(jnp.diagonal(roots, axis1=1, axis2=2)).sum(axis=1)
-        solve = jax.vmap(partial(solve_triangular, lower=True))
-        ratios = solve(roots, seen_by.roots)
-        centres = solve(roots, seen_by.means - means)
-        centres = centres + product(ratios, moments.shifts[:, :, None])[:, :, 0]
-        squares = (product(ratios, moments.spreads) * ratios).sum(axis=(1, 2))
-    squares = squares + (centres**2).sum(axis=1)
-    log_joint = _log_weights(weights) - log_dets - 0.5 * squares
-    return (moments.counts * log_joint).sum()
 
 
 # What went wrong

@@ -1,8 +1,8 @@
 """Checks of the exercises: `check` shows what is wrong with an answer; it never raises.
 
 An exercise is either a Formula, a function that must equal a reference on inputs that
-the student has not seen, or an Experiment, which must reach a certain number. There is
-one module of exercises for each notebook.
+the student has not seen, or an Experiment, which has a judge of its own. There is one
+module of exercises for each notebook.
 """
 
 import difflib

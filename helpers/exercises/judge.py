@@ -16,7 +16,7 @@ from helpers.exercises.formula import Formula, inputs, try_all
 
 
 class Experiment(NamedTuple):
-    """An exercise whose answer must reach a certain number.
+    """An exercise that has a judge of its own.
 
     `judge` takes the answer and returns a Finding, or raises UnfitError if the answer
     does not have the right form.

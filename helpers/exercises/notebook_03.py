@@ -169,13 +169,9 @@ def _logit_form(combine):
     return form
 
 
-_slope_of_q = _logit_form(
+_slope_in_logits = _logit_form(
     lambda q, log_p, log_q: q * (log_p - log_q - _average(q, log_p - log_q))
 )
-
-
-def _slope_in_logits(log_joint, logits):
-    return _slope_of_q(log_joint, logits)
 
 
 def _less_evidence(q, log_p, log_q):

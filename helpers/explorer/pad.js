@@ -58,7 +58,7 @@ function render({ model, el }) {
 
   const clear = make("button", { textContent: "Clear", title: "Clear the pad" }, row);
   clear.addEventListener("click", () => {
-    wipe(); // of a drawing that the kernel has not heard of yet, too
+    wipe(); // also a drawing not yet sent to the kernel
     model.send({ kind: "clear" });
   });
   const names = model.get("names");

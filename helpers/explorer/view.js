@@ -12,13 +12,13 @@ const STYLE = `
 .explorer-picture > img { display: block; height: auto; max-width: 100%; margin: 0 }
 .explorer-picture > svg { position: absolute; inset: 0; width: 100%; height: 100%;
   fill: none; stroke-linejoin: round; stroke-linecap: butt; pointer-events: none }
-.explorer-hold { position: absolute; touch-action: none }
+.explorer-hold { position: absolute; touch-action: none; cursor: crosshair }
 .explorer-caption { width: 98%; line-height: 1.4; margin: 0.4em 0 }
 .explorer-error { line-height: 1.4; border-left: 0.3em solid #b35900;
   padding-left: 0.6em }
 .jupyter-widgets-disconnected .explorer-hold { display: none }`;
 
-// A number that no other has: each explorer of a page has its own copy of this module.
+// A unique suffix: each explorer of a page has its own copy of this module.
 const unlike = () => Math.random().toString(36).slice(2);
 
 /**
@@ -26,22 +26,19 @@ const unlike = () => Math.random().toString(36).slice(2);
  *
  * `size` is the picture's width and height in CSS pixels, `sharpness` how many of its
  * own pixels make one of those. `axes` are the parts of it that take the pointer, each
- * { box: [left, top, width, height] in parts of the picture, cursor, title }; `onDrag`
- * hears { press, x, y }: which press it is, and where the pointer is, in parts of
- * the picture. `alt` says what the picture shows, `label` names the whole where nothing
- * else does, `room` is how high the caption is.
+ * { box: [left, top, width, height] in parts of the picture, title }; `onDrag` is called
+ * with { press, x, y }: which press it is, and where the pointer is, in parts of the
+ * picture. `alt` says what the picture shows, `room` is how high the caption is.
  *
  * Returns { show, element }. `show` takes a state: { background: an address, shapes,
  * words, error }. What a state leaves out stays as it was.
  */
 export function mount(element, options, onDrag = () => {}) {
-  const { size, sharpness = 1.5, axes = [], alt, label, room = "2.8em" } = options;
+  const { size, sharpness = 1.5, axes = [], alt, room = "2.8em" } = options;
   const name = `explorer-${unlike()}-clip-`; // of clipping paths, in a whole page
   const make = (tag, attributes = {}, parent = element) =>
     parent.appendChild(Object.assign(document.createElement(tag), attributes));
 
-  if (label) element.setAttribute("role", "group");
-  if (label) element.setAttribute("aria-label", label);
   make("style", { textContent: STYLE });
   const picture = make("div", { className: "explorer-picture" });
   picture.setAttribute("role", "img");
@@ -165,13 +162,12 @@ function replace(layer, wanted, clipped) {
 }
 
 /** Let the pointer take hold of one part of the picture, and only of that. */
-function holdable(picture, { box, cursor = "crosshair", title = "" }, onDrag) {
+function holdable(picture, { box, title = "" }, onDrag) {
   const hold = picture.appendChild(document.createElement("div"));
   hold.className = "explorer-hold";
   hold.title = title;
   const sides = ["left", "top", "width", "height"];
   sides.forEach((side, i) => (hold.style[side] = `${100 * box[i]}%`));
-  hold.style.cursor = cursor;
   let press = null;
   const tell = (event) => {
     const whole = picture.getBoundingClientRect();

@@ -1,4 +1,4 @@
-"""Run the notebooks, build the site with Sphinx, and make it whole."""
+"""Run the notebooks, build the site with Sphinx, and post-process its pages."""
 
 import base64
 import hashlib
@@ -52,8 +52,8 @@ def site(
     """Build the site.
 
     Args:
-        out: where to: a new or empty folder, or one that an earlier build made, which
-            is replaced.
+        out: the output folder: a new or empty one, or one that an earlier build made,
+            which is replaced.
         stored: take the outputs that are stored in the notebooks, and run nothing.
         progress: called with a line at a time.
 
@@ -151,7 +151,7 @@ def call_sphinx(folder, out):
 
 
 def finish(folder, packs, pictures):
-    """Add what Sphinx does not know of, and take out what no page needs."""
+    """Copy packs, pictures and notebooks into the site; remove unused files."""
     shutil.copytree(pictures, folder / pictures.name)
     shutil.copytree(packs, folder / "_static" / packs.name)  # beside player.js
     downloads = folder / source.DOWNLOADS

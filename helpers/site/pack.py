@@ -5,7 +5,7 @@ shapes as JSON. Neighbouring texts differ in a few pieces only, such as a path o
 number. So each text is split into a form, with a mark at every piece, and its pieces;
 and each of these is kept in a column of its own, once for every place of those controls
 on which it depends: a curve that follows mu alone is written once per mu, whatever the
-other controls do. `player.js` puts the texts together again, and so does `state` here.
+other controls do. `player.js` puts the texts together again.
 
 A pack is a script, because a page opened from a folder may not fetch anything else.
 """
@@ -17,7 +17,7 @@ import zlib
 
 import numpy as np
 
-__all__ = ["read", "state", "texts_at", "written"]
+__all__ = ["written"]
 
 # Stands in a form where a piece was. JSON writes it otherwise, so no text contains it.
 MARK = "\x01"
@@ -35,8 +35,8 @@ def written(name, scene, columns):
     """Return the text of a pack's file.
 
     Args:
-        name: the pack's, by which the page knows it.
-        scene: what is known once, as JSON takes it.
+        name: of the pack.
+        scene: data shared by all states, as JSON takes it.
         columns: the list of texts of each column, one for each state.
     """
     data = dict(scene)
@@ -48,48 +48,6 @@ def written(name, scene, columns):
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     packed = base64.b64encode(zlib.compress(text.encode(), level=9)).decode()
     return f'explorerPack({json.dumps(name)},"{packed}");\n'
-
-
-def read(text):
-    """Return a pack's name and what it holds, from the text of its file."""
-    name, packed = re.fullmatch(
-        r'explorerPack\("([^"]+)","([^"]+)"\);\n', text
-    ).groups()
-    return name, json.loads(zlib.decompress(base64.b64decode(packed)))
-
-
-def texts_at(pack, places):
-    """Return all texts at one place of each control, given by their indices."""
-    lengths = [len(control["texts"]) for control in pack["controls"]]
-
-    def of(column):
-        index = 0
-        for control in column["on"]:
-            index = index * lengths[control] + places[control]
-        if "at" in column:
-            index = column["at"][index]
-        return column["of"][index]
-
-    found = {}
-    for kind, text in pack["texts"].items():
-        between = of(text["form"]).split(MARK)
-        pieces = [of(column) for column in text["pieces"]]
-        found[kind] = between[0] + "".join(
-            piece + after for piece, after in zip(pieces, between[1:], strict=False)
-        )
-    return found
-
-
-def state(pack, places):
-    """Return the state at one place of each control, as the kernel would send it."""
-    texts = texts_at(pack, places)
-    shown = {"error": texts.pop("error")}
-    if shown["error"]:
-        return shown
-    shown["words"] = texts.pop("words")
-    shown["background"] = pack["backgrounds"][int(texts.pop("background"))]
-    shown["shapes"] = [shape for text in texts.values() for shape in json.loads(text)]
-    return shown
 
 
 def _written_text(texts, shape, pattern):

@@ -93,8 +93,8 @@ def of_controls(label, controls, *, play=None, chosen=None, most=MOST):
         label: the explorer's.
         controls: its widgets by name, each where it starts.
         play: the name of the slider with a play button.
-        chosen: what is said of some explorers; `CHOSEN` if None.
-        most: how many states there may be where nothing is said.
+        chosen: places per explorer label; `CHOSEN` if None.
+        most: limit on states if nothing is chosen.
 
     Raises:
         ValueError: `chosen` names no control of the explorer, or a value that its
@@ -125,7 +125,7 @@ def of_controls(label, controls, *, play=None, chosen=None, most=MOST):
 
 
 def _said_places(label, name, control, said):
-    """Return a control's places as it is said of it."""
+    """Return the places chosen for one control."""
     if said == START:
         return Places([control.value], 0, 1, False)
     if isinstance(said, Every) and isinstance(control, SLIDERS):
@@ -165,7 +165,7 @@ def _every(control, stride):
 
 
 def readouts(control, values):
-    """Return how a control says its values: a slider's number, a list's words."""
+    """Return the text shown beside a control for each value."""
     if isinstance(control, SLIDERS):
         return [_formatted(value, control.readout_format) for value in values]
     if isinstance(control, CHOICES):

@@ -38,7 +38,7 @@ const LOOK = `
 @media print { .explorer-control, .explorer-buttons, .explorer-note { display: none } }`;
 
 const script = document.currentScript;
-const folder = new URL(script?.dataset.packs ?? "packs/", script?.src || document.baseURI);
+const folder = new URL("packs/", script?.src || document.baseURI);
 const arrivals = new Map(); // by a pack's name, what waits for its data
 const packs = new Map(); // by a pack's name, the promise of it
 
@@ -193,14 +193,14 @@ function play(element, pack) {
     const note = make("p", { className: "explorer-note" });
     const fixed = pack.fixed.map(([label, text]) => `“${label}” at ${text}`);
     note.append(`Fixed on this page: ${listed(fixed)}. To move ${pack.fixed.length > 1 ? "them" : "it"}, `);
-    make("a", { href: runLink(element), textContent: "run the notebook" }, note);
+    make("a", { href: element.dataset.runLink, textContent: "run the notebook" }, note);
     note.append(", since each place needs a new computation in a running kernel.");
   }
 
   if (pack.pads.length) {
     const note = make("p", { className: "explorer-note" });
     note.append(`“${pack.pads.join("”, “")}” offers its samples here. To draw your own, `);
-    make("a", { href: runLink(element), textContent: "run the notebook" }, note);
+    make("a", { href: element.dataset.runLink, textContent: "run the notebook" }, note);
     note.append(": a drawing needs a running kernel.");
   }
 
@@ -248,11 +248,6 @@ function play(element, pack) {
 const listed = (words) =>
   words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
 
-/** Where the reader can run the notebook: a page may say it for all its explorers. */
-function runLink(element) {
-  return document.body.dataset.runLink ?? element.dataset.runLink ?? "";
-}
-
 /** Load an explorer's states; without them its picture and words stay. */
 async function begin(element) {
   try {
@@ -271,8 +266,6 @@ function beginAll() {
   const look = document.createElement("style");
   look.textContent = LOOK;
   document.head.append(look);
-  for (const link of document.querySelectorAll(".explorer-still a.explorer-run"))
-    link.href = runLink(link.closest(".explorer-still"));
   const observer = new IntersectionObserver(
     (entries) => {
       for (const { isIntersecting, target } of entries)

@@ -45,9 +45,9 @@ def new_explorers(prefix, folder):
         folder: where the packs are written.
 
     Returns:
-        For every explorer so far, by the id of its widget: its pack's name, label,
-        alternative text and caption at the start, the numbers of states and of controls
-        that can be moved, the bytes of the pack and the seconds that it took.
+        For every explorer so far, by the id of its widget: its pack's name, label and
+        caption at the start, the numbers of states and of controls that can be moved,
+        the bytes of the pack and the seconds that it took.
     """
     for explorer in Explorer.live.values():
         if explorer.model_id not in _known:
@@ -59,7 +59,6 @@ def new_explorers(prefix, folder):
             _known[explorer.model_id] = {
                 "pack": name,
                 "label": explorer.label,
-                "alt": explorer.scene["alt"],
                 "words": explorer.caption,
                 "states": recording.num_states,
                 "controls": recording.num_controls,
@@ -73,8 +72,8 @@ def recorded(explorer, name, **options):
     """Record an explorer's states in a pack.
 
     Args:
-        explorer: at its start, where it stays.
-        name: the pack's.
+        explorer: at its initial values; left unchanged.
+        name: of the pack.
         options: how places are chosen: see `of_controls`.
     """
     controls = explorer.controls

@@ -178,8 +178,7 @@ def _page(explorer, still, link):
     look = still.metadata["image/png"]
     return (
         f'<div class="explorer" data-pack="{explorer["pack"]}" '
-        f'data-label="{html.escape(explorer["label"])}" data-run-link="{link}" '
-        f'style="--controls: {explorer["controls"]}">'
+        f'data-run-link="{link}" style="--controls: {explorer["controls"]}">'
         f'<img alt="{html.escape(look["alt"])}" width="{look["width"]}" '
         f'src="data:image/png;base64,{still.data["image/png"].strip()}">'
         f"<p>{html.escape(explorer['words'])}</p></div>"
@@ -189,7 +188,7 @@ def _page(explorer, still, link):
 def _still(link):
     """Return what stands for another widget."""
     return (
-        f'<div class="explorer-still" data-run-link="{link}"><p>Here the notebook '
-        "computes something new at each move, which needs a running kernel: "
-        f'<a class="explorer-run" href="{link}">run the notebook</a>.</p></div>'
+        '<div class="explorer-still"><p>Here the notebook computes something new at '
+        "each move, which needs a running kernel: "
+        f'<a href="{link}">run the notebook</a>.</p></div>'
     )

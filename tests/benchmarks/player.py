@@ -18,9 +18,11 @@ import nbformat
 from playwright.sync_api import sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "browser"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "thorough"))
+import unpack
 from lab import CHROMIUM, NOTEBOOKS
 
-from helpers.site import pack, states
+from helpers.site import states
 
 KEYS = 40
 MOST_MS, MOST_BYTES, FEWEST_STATES = 35, 5e6, 9000
@@ -100,7 +102,7 @@ def main():
             for root in page.locator(".explorer").all():
                 name = root.get_attribute("data-pack")
                 text = (folder / "packs" / f"{name}.js").read_text("utf-8")
-                _, packed = pack.read(text)
+                _, packed = unpack.read(text)
                 num_states = 1
                 for control in packed["controls"]:
                     num_states *= len(control["texts"])

@@ -104,47 +104,44 @@ def folder(live, tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
     (folder / "packs").mkdir()
     parts = []
-    for number, (label, explorer) in enumerate(live.items(), 1):
+    for number, explorer in enumerate(live.values(), 1):
         name = f"07-{number}"
         recording = record.recorded(explorer, name, chosen=CHOSEN)
         path = folder / "packs" / f"{name}.js"
         path.write_text(recording.text, encoding="utf-8")
-        parts.append(part(name, label, explorer))
+        parts.append(part(name, explorer))
     far = "<p style='height: 4000px'>Far away.</p>"
     parts.insert(1, far)
     parts.append(far)
-    parts.append(part("07-9", "Lost", live["Line"]))
-    still = '<div class="explorer-still" data-run-link="own"><a class="explorer-run">'
-    parts.append(f"{still}run</a></div>")
+    parts.append(part("07-9", live["Line"]))
     (folder / "player.js").write_text(states.player(), encoding="utf-8")
-    for name, more in {"page": "", "linked": " data-run-link='where'"}.items():
-        (folder / f"{name}.html").write_text(
-            "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
-            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-            "<meta name='viewport' content='width=device-width'>"
-            "<style>html { background: #fff } "
-            "@media (prefers-color-scheme: dark) { html { color-scheme: dark; "
-            "background: #121212; color: #ced6dd } }</style>"
-            f"<script src='player.js'></script></head><body{more}>"
-            f"{''.join(parts)}</body></html>",
-            encoding="utf-8",
-        )
+    (folder / "page.html").write_text(
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+        "<meta name='viewport' content='width=device-width'>"
+        "<style>html { background: #fff } "
+        "@media (prefers-color-scheme: dark) { html { color-scheme: dark; "
+        "background: #121212; color: #ced6dd } }</style>"
+        "<script src='player.js'></script></head><body>"
+        f"{''.join(parts)}</body></html>",
+        encoding="utf-8",
+    )
     return folder
 
 
-def part(name, label, explorer):
+def part(name, explorer):
     """Return what a notebook's output holds for an explorer."""
     alt = html.escape(explorer.scene["alt"])
     return (
-        f'<div class="explorer" data-pack="{name}" data-label="{label}" '
-        f'data-run-link="own"><img alt="{alt}" src="data:,"><p>At the start.</p></div>'
+        f'<div class="explorer" data-pack="{name}" data-run-link="own">'
+        f'<img alt="{alt}" src="data:,"><p>At the start.</p></div>'
     )
 
 
 class Page:
     """The page in a browser, with what its console complained of."""
 
-    def __init__(self, page, folder, name="page"):
+    def __init__(self, page, folder):
         self.page, self.errors, self.asked = page, [], []
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on(
@@ -152,7 +149,7 @@ class Page:
             lambda said: said.type == "error" and self.errors.append(said.text),
         )
         page.on("request", lambda request: self.asked.append(request.url))
-        page.goto((folder / f"{name}.html").as_uri())
+        page.goto((folder / "page.html").as_uri())
         self.root = page.locator(".explorer").first
         self.root.and_(page.locator("[data-state=ready]")).wait_for()
         self.caption = self.root.get_by_role("status")
@@ -374,7 +371,7 @@ def test_words_are_read_out_once_they_rest(shown):
     assert last == ["polite", "A “sine” of 1 <waves>, +2.00 high."]
 
 
-def test_what_stays_and_how_coarse_it_is_is_said(shown, folder, browser):
+def test_what_stays_and_how_coarse_it_is_is_said(shown):
     note = shown.root.locator(".explorer-note")
     expect(note.first).to_have_text(
         "This page holds 144 recorded states: every position of the controls."
@@ -385,13 +382,6 @@ def test_what_stays_and_how_coarse_it_is_is_said(shown, folder, browser):
     )
     link = note.nth(1).get_by_role("link", name="run the notebook")
     expect(link).to_have_attribute("href", "own")
-    still = shown.page.locator("a.explorer-run")
-    expect(still).to_have_attribute("href", "own")
-    linked = Page(browser.new_page(), folder, "linked")
-    link = linked.root.get_by_role("link", name="run the notebook")
-    expect(link).to_have_attribute("href", "where")
-    expect(linked.page.locator("a.explorer-run")).to_have_attribute("href", "where")
-    linked.page.close()
 
 
 def test_packs_are_loaded_when_they_come_into_sight(browser, folder):

@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from em_cases import X, assert_close, blobs, both_kinds
 from jax.flatten_util import ravel_pytree
@@ -24,14 +23,6 @@ def random_start(key, x, k, kind):
     return jax.tree.map(lambda leaf: leaf.astype(x.dtype), start)
 
 
-def two_components(kind):
-    variances = jnp.array([0.5, 1.0])
-    if kind == "full":
-        variances = variances[:, None, None] * jnp.eye(2)[None]
-    means = jnp.array([[-1.0, -1.0], [1.0, 0.5]])
-    return Mixture(jnp.array([0.6, 0.4]), means, variances)
-
-
 @both_kinds
 @pytest.mark.parametrize("n", [15, 16, 17, 33])
 def test_chunks_do_not_change_the_climb(kind, n):
@@ -39,26 +30,6 @@ def test_chunks_do_not_change_the_climb(kind, n):
     one = em.fit(start, X[:n], num_steps=3, tol=0.0, chunk_size=n)
     many = em.fit(start, X[:n], num_steps=3, tol=0.0, chunk_size=16)
     assert_close(many, one, rtol=1e-11, atol=1e-12)
-
-
-@both_kinds
-def test_gradient_ascent_reaches_the_maximum_of_em(kind):
-    start = two_components(kind)
-    top = em.fit(start, X, num_steps=3000, tol=1e-12)
-    climb = em.gradient_ascent(start, X, optimizer=optax.adam(0.02), num_steps=1500)
-    np.testing.assert_allclose(
-        climb.log_likelihoods[-1], top.log_likelihoods[top.num_steps], rtol=1e-9
-    )
-
-
-@both_kinds
-def test_an_optimiser_that_searches_along_a_line_climbs_too(kind):
-    start = two_components(kind)
-    top = em.fit(start, X, num_steps=3000, tol=1e-12)
-    climb = em.gradient_ascent(start, X, optimizer=optax.lbfgs(), num_steps=60)
-    np.testing.assert_allclose(
-        climb.log_likelihoods[-1], top.log_likelihoods[-1], rtol=1e-9
-    )
 
 
 @both_kinds

@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from em_cases import FULL, SPHERICAL, START, X, assert_close, blobs, both_kinds
 from sklearn.mixture import GaussianMixture
@@ -60,37 +59,6 @@ def test_one_point_and_one_component(kind, floor):
         np.testing.assert_allclose(variances, floor)
     else:
         assert_close(result.params, start, rtol=1e-14)
-
-
-@both_kinds
-def test_gradient_ascent_takes_the_step_that_autodiff_finds(kind):
-    rows, cols = jnp.tril_indices(2)
-    diagonal = rows == cols
-
-    def mixture_of(free):
-        log_weights, means, numbers = free
-        if kind == "spherical":
-            return Mixture(jax.nn.softmax(log_weights), means, jnp.exp(numbers))
-        entries = jnp.where(diagonal[None], jnp.exp(numbers), numbers)
-        roots = jnp.zeros((3, 2, 2)).at[:, rows, cols].set(entries)
-        return Mixture(jax.nn.softmax(log_weights), means, roots @ roots.mT)
-
-    def mean_log_likelihood(free):
-        return mixture.log_likelihood(mixture_of(free), X) / len(X)
-
-    weights, means, covariances = START[kind]
-    if kind == "spherical":
-        numbers = jnp.log(covariances)
-    else:
-        entries = jnp.linalg.cholesky(covariances)[:, rows, cols]
-        numbers = jnp.where(diagonal[None], jnp.log(entries + ~diagonal[None]), entries)
-    free = jnp.log(weights), means, numbers
-    gradient = jax.grad(mean_log_likelihood)(free)
-    expected = mixture_of(jax.tree.map(lambda u, g: u + 0.1 * g, free, gradient))
-    climb = em.gradient_ascent(
-        START[kind], X, optimizer=optax.sgd(0.1), num_steps=1, chunk_size=100
-    )
-    assert_close(climb.params, expected, rtol=1e-10, atol=1e-13)
 
 
 def test_the_rate_ignores_units_and_origin():

@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from em_cases import FULL, SPHERICAL, START, X, both_kinds
 from test_em import bound
 
@@ -60,16 +59,6 @@ def test_with_a_floor_the_fit_continues_and_reports_it(kind):
     result = em.fit(start, X, variance_floor=1e-6, num_steps=1000)
     assert result.converged
     assert result.collapsed.tolist() == [False, True, False]
-
-
-def test_an_optimizer_may_ask_for_the_loss_alone():
-    """A backtracking line search does, and it never accepts a step that goes down."""
-    search = optax.scale_by_backtracking_linesearch(max_backtracking_steps=20)
-    optimizer = optax.chain(optax.sgd(20.0), search)
-    climb = em.gradient_ascent(SPHERICAL, X, optimizer=optimizer, num_steps=20)
-    gains = jnp.diff(climb.log_likelihoods)
-    assert gains.min() > -1e-9
-    assert gains.sum() > 100
 
 
 def test_whole_numbers_beyond_32_bits_are_points():

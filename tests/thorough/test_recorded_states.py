@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 
 import pytest
+import unpack
 from kernels import (
     ROOT,
     class_of_each_notebook,
@@ -20,7 +21,7 @@ from kernels import (
 from live_states import NUM_STATES, digest
 from nbformat.v4 import new_code_cell
 
-from helpers.site import pack, states
+from helpers.site import states
 from helpers.site.places import CHOSEN
 
 HERE = Path(__file__).parent
@@ -32,7 +33,7 @@ def recorded(request, tmp_path_factory):
     """The notebook as it is executed for the page, and its packs by name."""
     folder = tmp_path_factory.mktemp("packs")
     sheet = states.run(request.cls.path, folder, lambda line: None)
-    packs = dict(pack.read(path.read_text("utf-8")) for path in folder.iterdir())
+    packs = dict(unpack.read(path.read_text("utf-8")) for path in folder.iterdir())
     return sheet, packs
 
 
@@ -59,7 +60,7 @@ class OfANotebook:
         for label, live in shown.items():
             assert len(live) == NUM_STATES
             for places, words, shapes, background in live:
-                state = pack.state(packs[label], places)
+                state = unpack.state(packs[label], places)
                 assert state["words"] == words
                 assert state["shapes"] == shapes
                 address = state["background"].removeprefix("data:image/webp;base64,")
@@ -83,7 +84,7 @@ class OfANotebook:
         for page in pages:
             packed = packs[re.search('data-pack="([^"]+)"', page)[1]]
             start = [control["start"] for control in packed["controls"]]
-            words = escape(pack.state(packed, start)["words"])
+            words = escape(unpack.state(packed, start)["words"])
             assert page.endswith(f"<p>{words}</p></div>")
             assert f'<img alt="{escape(packed["scene"]["alt"])}"' in page
 

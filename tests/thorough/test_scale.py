@@ -71,28 +71,6 @@ print(apart(here.params, there.params))
 print(apart(here.log_likelihoods / 10600, there.log_likelihoods))
 """
 
-ASCENT = """
-start = mixture.init_from_data(key, x, 4)
-optimizer = optax.adam(0.05)
-there = em.gradient_ascent(start, x, optimizer=optimizer, num_steps=40)
-for way in WAYS:
-    here = em.gradient_ascent(
-        start, spread(x, *way), optimizer=optimizer, num_steps=40
-    )
-    print(apart(here[:2], there[:2]))
-"""
-
-LBFGS = """
-start = mixture.init_from_data(key, x, 4)
-optimizer = optax.lbfgs()
-there = em.gradient_ascent(start, x, optimizer=optimizer, num_steps=10)
-for way in WAYS[:2]:
-    here = em.gradient_ascent(
-        start, spread(x, *way), optimizer=optimizer, num_steps=10
-    )
-    print(apart(here[:2], there[:2]))
-"""
-
 ITERATE = """
 for covariance_type in "spherical", "full":
     start = mixture.init_from_data(key, x, 4, covariance_type=covariance_type)
@@ -162,8 +140,6 @@ def python(code, *arguments):
         (EM, 8),
         (UNCOPIED, 2),
         (MANY_LARGE, 4),
-        (ASCENT, 4),
-        (LBFGS, 2),
         (ITERATE, 2),
         (VAE, 4),
     ],
@@ -171,8 +147,6 @@ def python(code, *arguments):
         "em",
         "em of many points",
         "em of many components",
-        "ascent",
-        "lbfgs",
         "iterate",
         "vae",
     ],

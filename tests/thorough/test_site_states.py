@@ -11,9 +11,10 @@ import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 import pytest
+import unpack
 
 from helpers.explorer import Explorer, Pad, choice, slider
-from helpers.site import pack, record, states
+from helpers.site import record, states
 from helpers.site.places import CHOSEN, START, Every, in_words, of_controls, readouts
 
 X = np.linspace(0, 1, 60)
@@ -81,7 +82,7 @@ def live(explorer, **values):
 def test_every_recorded_state_is_the_live_one(explorer):
     places = of_controls("", explorer.controls, play="n", most=200)
     text, num_states, num_controls = record.recorded(explorer, "01-1", most=200)
-    name, packed = pack.read(text)
+    name, packed = unpack.read(text)
     assert name == "01-1"
     settings = list(itertools.product(*(each.values for each in places.values())))
     indices = itertools.product(*(range(len(each.values)) for each in places.values()))
@@ -90,7 +91,7 @@ def test_every_recorded_state_is_the_live_one(explorer):
     errors = 0
     for values, where in zip(settings, indices, strict=True):
         sent = live(explorer, **dict(zip(places, values, strict=True)))
-        assert pack.state(packed, where) == sent
+        assert unpack.state(packed, where) == sent
         errors += bool(sent["error"])
     assert 0 < errors < num_states / 2
     assert "ValueError: no <sine> of 3" in text_of(packed)
@@ -103,7 +104,7 @@ def text_of(packed):
 
 def test_the_pack_shares_what_states_have_in_common(explorer):
     text, num_states, _ = record.recorded(explorer, "01-1", most=200)
-    _, packed = pack.read(text)
+    _, packed = unpack.read(text)
     line = packed["texts"]["0"]["pieces"]
     names = list(explorer.controls)
     on = {names[control] for piece in line for control in piece["on"]}
@@ -128,7 +129,7 @@ def test_recording_changes_nothing_that_a_reader_sees(explorer):
 def test_the_page_knows_what_the_controls_are_and_where_the_pointer_takes_hold(
     explorer,
 ):
-    _, packed = pack.read(record.recorded(explorer, "01-1", most=400).text)
+    _, packed = unpack.read(record.recorded(explorer, "01-1", most=400).text)
     kinds = [control["kind"] for control in packed["controls"]]
     assert kinds == ["select", "range", "range", "range", "checkbox"]
     assert [control["label"] for control in packed["controls"]] == [
@@ -181,10 +182,10 @@ def titled():
 
 
 def test_a_background_that_comes_again_is_kept_once(titled):
-    _, packed = pack.read(record.recorded(titled, "01-1").text)
+    _, packed = unpack.read(record.recorded(titled, "01-1").text)
     assert len(packed["backgrounds"]) == 2
     for a, b in itertools.product(range(3), range(2)):
-        assert pack.state(packed, [a, b]) == live(titled, a=a - 1, b=b)
+        assert unpack.state(packed, [a, b]) == live(titled, a=a - 1, b=b)
     (grip,) = packed["grips"]
     assert grip["x"] is None
     control, places = grip["y"]
@@ -204,14 +205,14 @@ def test_of_a_pad_the_samples_are_recorded():
         return f"{digit}: {pad.image.mean():.2f}"
 
     explorer = Explorer(figure, draw, {"digit": pad}, label="Pad", alt="A dot.")
-    _, packed = pack.read(record.recorded(explorer, "01-1").text)
+    _, packed = unpack.read(record.recorded(explorer, "01-1").text)
     (control,) = packed["controls"]
     assert control["kind"] == "select"
     assert control["texts"] == ["nothing", "a", "b"]
     assert control["start"] == 2
     assert packed["pads"] == ["Draw <it>"]
     assert packed["grid"] == "This page holds 3 recorded states."
-    words = [pack.state(packed, [place])["words"] for place in range(3)]
+    words = [unpack.state(packed, [place])["words"] for place in range(3)]
     assert words == [": 0.00", "a: 0.20", "b: 0.90"]
     assert (pad.value, explorer.caption) == ("b", "b: 0.90")
     Explorer.live.pop("Pad").close_parts()
@@ -219,14 +220,14 @@ def test_of_a_pad_the_samples_are_recorded():
 
 def test_a_control_that_stays_is_named_and_not_dragged(explorer):
     chosen = {"Waves & dots": {"a": START, "width": START, "n": [0, 1, 2]}}
-    _, packed = pack.read(record.recorded(explorer, "01-1", chosen=chosen).text)
+    _, packed = unpack.read(record.recorded(explorer, "01-1", chosen=chosen).text)
     assert packed["fixed"] == [["height a (m)", "0.50"], ["width", "1.00"]]
     assert [each["label"] for each in packed["controls"]] == ["shape", "waves", "dots"]
     assert [each["title"] for each in packed["scene"]["axes"]] == ["Drag to move waves"]
     assert [(grip["x"][0], grip["y"]) for grip in packed["grips"]] == [(1, None)]
     assert packed["play"] == 1
     chosen["Waves & dots"]["n"] = START
-    _, packed = pack.read(record.recorded(explorer, "01-1", chosen=chosen).text)
+    _, packed = unpack.read(record.recorded(explorer, "01-1", chosen=chosen).text)
     assert packed["play"] is None
 
 
@@ -399,9 +400,9 @@ def test_a_notebook_is_executed_and_its_explorers_recorded(sheet, tmp_path):
         "07-2 Two: 5 states",
     ]
     # Directly after its cell: later another value stands for the same name.
-    name, packed = pack.read((packs / "07-1.js").read_text("utf-8"))
+    name, packed = unpack.read((packs / "07-1.js").read_text("utf-8"))
     assert name == "07-1"
-    assert pack.state(packed, [4])["words"] == "2 a is 8"
+    assert unpack.state(packed, [4])["words"] == "2 a is 8"
     cells = [cell for cell in executed.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in cells] == [1, 2, 3, 4, 5, 6, 7]
     assert [cell.source for cell in cells][2] == "factor = 3\nprint('between')"
@@ -409,7 +410,7 @@ def test_a_notebook_is_executed_and_its_explorers_recorded(sheet, tmp_path):
     assert (before.text, after.text) == ("be\nfore\n", "after\n")
     page = shown.data["text/html"]
     assert page.startswith(
-        '<div class="explorer" data-pack="07-1" data-label="O&lt;e" '
+        '<div class="explorer" data-pack="07-1" '
         'data-run-link="a link&amp;more" style="--controls: 1">'
         '<img alt="A “line”." width="200" '
         'src="data:image/png;base64,iVBOR'
@@ -419,7 +420,7 @@ def test_a_notebook_is_executed_and_its_explorers_recorded(sheet, tmp_path):
     (pad,) = cells[5].outputs
     assert re.search(
         'class="explorer-still".*which needs a running kernel: '
-        '<a class="explorer-run" href="a link&amp;more">',
+        '<a href="a link&amp;more">',
         pad.data["text/html"],
     )
     assert cells[6].outputs[0].text == "1 True\n"

@@ -91,7 +91,6 @@ FUNCTIONS = {
     ),
     "quadrature.tabulate": lambda key, p: quadrature.tabulate(bent(p), p.line),
     "quadrature.values_on": lambda key, p: quadrature.values_on(bent(p), p.z[:, :1]),
-    "decoder.init": lambda key, p: decoder.init(key, (1, HIDDEN, D)),
     "decoder.decode": lambda key, p: decoder.decode(p.decoder, p.z[:, :1]),
     "decoder.log_joint": lambda key, p: decoder.log_joint(
         p.decoder, p.x, p.z[:, :1], sigma_x=p.sigma_x
@@ -102,9 +101,6 @@ FUNCTIONS = {
     "decoder.log_marginal_importance": lambda key, p: decoder.log_marginal_importance(
         key, p.decoder, p.x, num_samples=4, proposal=p.line, sigma_x=p.sigma_x
     ),
-    "decoder.posterior_on_grid": lambda key, p: decoder.posterior_on_grid(
-        p.decoder, p.x, p.z[:, :1], sigma_x=p.sigma_x
-    ),
     "decoder.sample": lambda key, p: decoder.sample(
         key, p.decoder, 4, sigma_x=p.sigma_x
     ),
@@ -112,9 +108,6 @@ FUNCTIONS = {
     "em.m_step": lambda key, p: em.m_step(p.q, p.x, covariance_type="full"),
     "em.iterate": lambda key, p: em.iterate(p.spherical, p.x, num_steps=2),
     "em.fit": lambda key, p: em.fit(p.full, p.x, num_steps=3, variance_floor=0.1),
-    "em.gradient_ascent": lambda key, p: em.gradient_ascent(
-        p.full, p.x, optimizer=OPTIMIZER, num_steps=3
-    ),
     "estimators.pathwise": lambda key, p: estimators.pathwise(
         key, wavy, p.normal, num_samples=4
     ),
@@ -142,7 +135,6 @@ FUNCTIONS = {
     ),
     "vae.reconstruct": lambda key, p: vae.reconstruct(p.vae, p.x),
     "vae.sample": lambda key, p: vae.sample(key, p.vae, 4, sigma_x=p.sigma_x),
-    "vae.latent_grid": lambda key, p: vae.latent_grid(p.vae, num_per_axis=3),
     "evaluate.log_ratios": lambda key, p: evaluate.log_ratios(
         key, p.vae, p.x, num_samples=4, sigma_x=p.sigma_x
     ),
@@ -156,12 +148,12 @@ FUNCTIONS = {
 # They take no numbers, or wait for a fixed point (below), or speak of a result.
 WITHOUT = {"decoder.bent_line"}
 WITHOUT |= {"em.convergence_rate", "em.faults", "vae.last_result"}
-OF_A_KEY_ALONE = {"network.init", "decoder.init", "vae.init", "vae.minibatches"}
+OF_A_KEY_ALONE = {"network.init", "vae.init", "vae.minibatches"}
 # Its loop is Python's, so that it can be interrupted.
 UNCOMPILED = {"vae.fit"}
 # JAX has no reverse mode for a loop whose end is not known, and truth has no slope.
 SLOPELESS = UNCOMPILED | OF_A_KEY_ALONE
-SLOPELESS |= {"em.fit", "em.gradient_ascent", "evaluate.active_units"}
+SLOPELESS |= {"em.fit", "evaluate.active_units"}
 # A grid follows its q, which integrals over it do not: their slopes are checked above.
 SLOPELESS |= {"quadrature.tabulate"}
 

@@ -1,8 +1,7 @@
-"""One compiled loop for EM and for any optimiser; and the Jacobian of EM's step.
+"""EM as one compiled loop; and the Jacobian of its step.
 
-The loop is in `_climb_here`. Each step first computes the sums over the points that
-both methods need (the E-step), then asks the method for the next parameters: `_em`
-applies the M-step, `_ascent` lets an optimiser follow the gradient.
+The loop is in `_loop`. Each step computes the sums over the points (the E-step), and
+from them the next parameters (the M-step).
 """
 
 import functools
@@ -11,7 +10,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import jaxlib
-import optax
 from jax.flatten_util import ravel_pytree
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -39,8 +37,7 @@ class Options(NamedTuple):
 
     num_steps: int
     chunk_size: int | None
-    floored: bool = False  # whether the variance floor is above 0
-    optimizer: Any = None  # None means EM
+    floored: bool  # whether the variance floor is above 0
 
 
 class Spread(NamedTuple):
@@ -57,11 +54,11 @@ class Limits(NamedTuple):
     floor: Float[Array, ""]
 
 
-class Climb(NamedTuple):
-    """The state of the loop."""
+class LoopState(NamedTuple):
+    """What the loop passes from one step to the next."""
 
     step: Int[Array, ""]
-    state: Any  # for EM, Components; else unconstrained numbers and optimiser's state
+    components: Components
     log_likelihood: Float[Array, ""]  # of the previous step
     history: Float[Array, " t"]
     lost: Bool[Array, " k"]
@@ -83,14 +80,15 @@ class EMResult(NamedTuple):
     log_likelihoods: Float[Array, " t"]
     num_steps: Int[Array, ""]
     converged: Bool[Array, ""]  # the last step gained less than the tolerance
-    lost: Bool[Array, " k"]  # the component holds less than half a point
-    collapsed: Bool[Array, " k"]  # its variance has reached, or next would, the least
+    lost: Bool[Array, " k"]  # the component's responsibilities sum to less than 0.5
+    # its variance has reached its lower limit, or would in the next step
+    collapsed: Bool[Array, " k"]
     equal: Bool[Array, " k"]  # it has the mean and covariance of another: a saddle
     least_variances: Float[Array, " k"]  # the floor, or where rounding error begins
 
 
-def climb(params, x, limits, options):
-    """Run EM, or the optimiser in the options, and return an EMResult.
+def run(params, x, limits, options):
+    """Run EM, and return an EMResult.
 
     If the points are spread over several devices, each device runs the same loop on its
     own points.
@@ -121,12 +119,12 @@ def _spread(x):
     return Spread(sharding.mesh, axis) if axis else None
 
 
-def _climb(params, x, limits, options, spread):
+def _run_on_devices(params, x, limits, options, spread):
     params, x, limits = of_one_dtype(params, x, limits)
     if spread is None:
-        return _climb_here(params, x, limits, options, len(x), ())
+        return _loop(params, x, limits, options, len(x), ())
     every = jax.shard_map(
-        lambda *arrays: _climb_here(*arrays, options, len(x), spread.axis),
+        lambda *arrays: _loop(*arrays, options, len(x), spread.axis),
         mesh=spread.mesh,
         in_specs=(P(), P(spread.axis), P()),
         out_specs=P(),
@@ -141,102 +139,41 @@ def of_one_dtype(params, x, *others):
 
 
 _VERSION = ".".join(jaxlib.__version__.split(".")[:2])
-_part_of_another = jax.jit(_climb, static_argnums=(3, 4))
+_part_of_another = jax.jit(_run_on_devices, static_argnums=(3, 4))
 _slowly_compiled = jax.jit(
-    _climb, static_argnums=(3, 4), compiler_options=SLOW_TO_COMPILE.get(_VERSION)
+    _run_on_devices,
+    static_argnums=(3, 4),
+    compiler_options=SLOW_TO_COMPILE.get(_VERSION),
 )
 
 
 @functools.cache
 def _optimised():
-    return _functions.optimised(_climb, static_argnums=(3, 4))
+    return _functions.optimised(_run_on_devices, static_argnums=(3, 4))
 
 
-def _climb_here(params, x, limits, options, n, axis):
+def _loop(params, x, limits, options, n, axis):
     chunk_size = options.chunk_size or sufficient.chunk_size_for(params)
     features_of = sufficient.features_for(params)
     points = sufficient.points_in_chunks(x, chunk_size, features_of, axis)
     start = sufficient.components_of(params, points.centre, axis)
-    method = _em if options.optimizer is None else _ascent
-    state, components_in, update = method(start, points, limits, options, n, axis)
+    limits = limits._replace(tol=limits.tol * n)
 
-    def step(climb):
-        components = components_in(climb.state)
-        sums = sufficient.sums(components, points, axis)
-        moments = sufficient.moments(components, sums)
-        proposed = update(climb.state, sums.log_likelihood, moments)
-        return advanced(
-            climb,
-            sums,
-            (components, components_in(proposed)),
-            proposed,
-            limits._replace(tol=limits.tol * n),
-            options,
-            axis,
-        )
+    def step(now):
+        sums = sufficient.sums(now.components, points, axis)
+        return after_step(now, sums, limits, options, axis)
 
-    first = beginning(state, start, options)
-    last = jax.lax.while_loop(lambda climb: ~climb.stop, step, first)
-    return outcome(last, components_in(last.state), points.centre)
+    last = jax.lax.while_loop(lambda now: ~now.stop, step, beginning(start, options))
+    return outcome(last, points.centre)
 
 
-def _em(start, points, limits, options, n, axis):
-    """EM: its starting state, the components of a state, and the next state."""
-    floor = limits.floor if options.floored else None
-
-    def update(components, _, moments):
-        return sufficient.maximise(components, moments, floor, axis)
-
-    return start, lambda components: components, update
-
-
-def _ascent(start, points, limits, options, n, axis):
-    """Gradient ascent by any optimiser, on unconstrained numbers; the same three."""
-    optimizer = optax.with_extra_args_support(options.optimizer)
-
-    def gradient(free, moments):
-        seen_by = constrained(free)
-
-        def loss(free):
-            return -sufficient.bound(constrained(free), seen_by, moments) / n
-
-        return jax.grad(loss)(free)
-
-    # Optimisers with a line search evaluate the loss at several places before a step.
-    @jax.custom_vjp
-    def loss(free):
-        return loss_and_gradient(free)[0]
-
-    def loss_and_gradient(free):
-        components = constrained(free)
-        sums = sufficient.sums(components, points, axis)
-        moments = sufficient.moments(components, sums)
-        return -sums.log_likelihood / n, gradient(free, moments)
-
-    def pull_back(gradient, weight):
-        return (jax.tree.map(lambda leaf: weight * leaf, gradient),)
-
-    loss.defvjp(loss_and_gradient, pull_back)
-
-    def update(state, log_likelihood, moments):
-        free, memory = state
-        slope = gradient(free, moments)
-        change, memory = optimizer.update(
-            slope, memory, free, value=-log_likelihood / n, grad=slope, value_fn=loss
-        )
-        return optax.apply_updates(free, change), memory
-
-    free = unconstrained(start)
-    return (free, optimizer.init(free)), lambda state: constrained(state[0]), update
-
-
-def beginning(state, components, options):
-    """The value with which the loop starts."""
+def beginning(components, options):
+    """The state with which the loop starts."""
     k, dtype = len(components.weights), components.means.dtype
     none = jnp.zeros(k, bool)
-    return Climb(
+    return LoopState(
         step=jnp.array(0),
-        state=state,
+        components=components,
         log_likelihood=jnp.array(-jnp.inf, dtype),
         history=jnp.zeros(options.num_steps + 1, dtype),
         lost=none,
@@ -247,26 +184,29 @@ def beginning(state, components, options):
     )
 
 
-def advanced(climb, sums, components, proposed, limits, options, axis=()):
-    """The loop's next value: take the proposed step, or stop before it.
+def after_step(now, sums, limits, options, axis=()):
+    """The loop's next state: take the M-step, or stop before it.
 
-    `components` are the current ones and the proposed ones. `limits.tol` is a sum over
-    all points.
+    `sums` are those of the E-step. `limits.tol` is a sum over all points.
     """
+    moments = sufficient.moments(now.components, sums)
+    floor = limits.floor if options.floored else None
+    proposed = sufficient.maximise(now.components, moments, floor, axis)
     limit = limits.floor, options.floored, axis
-    now, least_now = sufficient.collapsed(components[0], *limit)
-    collapsed, least = sufficient.collapsed(components[1], *limit)
+    collapsed_now, least_now = sufficient.collapsed(now.components, *limit)
+    collapsed, least = sufficient.collapsed(proposed, *limit)
     if not options.floored:
-        collapsed = collapsed | now
-    converged = jnp.abs(sums.log_likelihood - climb.log_likelihood) < limits.tol
-    stop = converged | (climb.step == options.num_steps)
+        collapsed = collapsed | collapsed_now
+    converged = jnp.abs(sums.log_likelihood - now.log_likelihood) < limits.tol
+    stop = converged | (now.step == options.num_steps)
     if not options.floored:
         stop = stop | collapsed.any()
-    return Climb(
-        step=jnp.where(stop, climb.step, climb.step + 1),
-        state=jax.tree.map(functools.partial(jnp.where, stop), climb.state, proposed),
+    keep_if_stopped = functools.partial(jnp.where, stop)
+    return LoopState(
+        step=jnp.where(stop, now.step, now.step + 1),
+        components=jax.tree.map(keep_if_stopped, now.components, proposed),
         log_likelihood=sums.log_likelihood,
-        history=climb.history.at[climb.step].set(sums.log_likelihood),
+        history=now.history.at[now.step].set(sums.log_likelihood),
         lost=sums.counts < 0.5,
         collapsed=collapsed,
         least_variances=jnp.where(jnp.isfinite(least), least, least_now),
@@ -275,18 +215,18 @@ def advanced(climb, sums, components, proposed, limits, options, axis=()):
     )
 
 
-def outcome(climb, components, centre):
+def outcome(last, centre):
     """The result of the loop; beyond its last step the last value is repeated."""
-    reached = jnp.arange(len(climb.history)) <= climb.step
+    reached = jnp.arange(len(last.history)) <= last.step
     return EMResult(
-        params=sufficient.mixture_of(components, centre),
-        log_likelihoods=jnp.where(reached, climb.history, climb.log_likelihood),
-        num_steps=climb.step,
-        converged=climb.converged,
-        lost=climb.lost,
-        collapsed=climb.collapsed,
-        equal=sufficient.equal(components),
-        least_variances=climb.least_variances,
+        params=sufficient.mixture_of(last.components, centre),
+        log_likelihoods=jnp.where(reached, last.history, last.log_likelihood),
+        num_steps=last.step,
+        converged=last.converged,
+        lost=last.lost,
+        collapsed=last.collapsed,
+        equal=sufficient.equal(last.components),
+        least_variances=last.least_variances,
     )
 
 
