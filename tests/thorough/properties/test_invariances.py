@@ -5,7 +5,7 @@ import operator
 import jax
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from problems import (
     KINDS,
@@ -54,6 +54,14 @@ def init(kind):
     )
 
 
+def after_two_steps(p, x, m):
+    result = em.fit(m, x, num_steps=2, tol=0.0)
+    # A component that collapses onto a few points is stopped where rounding begins,
+    # which is not the same place in other units.
+    assume(not result.collapsed.any())
+    return result.params
+
+
 # What is fitted to points, from whatever start.
 FITS = {
     "fit_mle": (lambda p: isotropic(p), lambda p, x, m: gaussian.fit_mle(x)),
@@ -70,10 +78,7 @@ for kind in KINDS:
             start,
             lambda p, x, m, kind=kind: em.m_step(p.q, x, covariance_type=kind),
         ),
-        f"fit {kind}": (
-            start,
-            lambda p, x, m: em.fit(m, x, num_steps=2, tol=0.0).params,
-        ),
+        f"fit {kind}": (start, after_two_steps),
     }
 
 
