@@ -368,10 +368,13 @@ def test_a_blank_frame_would_be_seen(two):
     some hundred milliseconds late, which the pauses allow for.
     """
     notebook, first, _ = two
+    notebook.ask("reset", "first")
+    expect(first.caption).to_have_text(f"first: {START}")
     first.scroll_into_view()
-    box, counts = first.pictures.bounding_box(), []
+    counts = []
     for blinks in 0, 5:
         with frames_shown(notebook.page) as frames:
+            box = first.pictures.bounding_box()  # now that the page is at rest
             first.press(first.control(N, "IntSlider"), "End")
             expect(first.caption).to_have_text("first: m = 5.0, n = 100, black")
             notebook.page.wait_for_timeout(800)
@@ -386,6 +389,7 @@ def test_a_blank_frame_would_be_seen(two):
                 blinks,
             )
             notebook.page.wait_for_timeout(800)
+        assert first.pictures.bounding_box() == box, "the page has scrolled"
         counts.append(num_changes(frames, box))
         first.press(first.reset, "Enter")
         expect(first.caption).to_have_text(f"first: {START}")
