@@ -371,8 +371,6 @@ def test_a_blank_frame_would_be_seen(two):
     some hundred milliseconds late, which the pauses allow for.
     """
     notebook, first, _ = two
-    notebook.ask("reset", "first")
-    expect(first.caption).to_have_text(f"first: {START}")
     first.scroll_into_view()
     counts = []
     for blinks in 0, 5:

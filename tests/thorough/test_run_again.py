@@ -49,7 +49,9 @@ ENVIRONMENT = {
 # then all of them to random settings, in four rounds of about 250 updates. A number
 # that is not finite would show in a caption, and a warning during a move is an error
 # here. The first line that it prints is how much the memory in use grew in the best of
-# the rounds. What is free in the heap is returned to the system before it is read.
+# the rounds: what was allocated and not freed, as the C library counts it. Where the
+# library does not say so (it is not glibc 2.33 or newer), it is the process's memory,
+# which also moves by what the heap keeps for later, up to 1 MB a round.
 SWEEP = """
 import ctypes
 import gc
